@@ -1,0 +1,372 @@
+//! `Context`: who is asking and under which limits; `Caller`: its read-only half.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::home::Home;
+use crate::key::{derive, digest};
+use crate::{
+    Baggage, Claim, IdempotencyKey, MethodInfo, PlatformReason, Principal, Result, TenantId, TraceContext,
+};
+
+/// The time that a call may take when neither its method nor its caller says.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Who is asking and under which limits, to read.
+///
+/// [`Context`] dereferences to it, and an open transaction offers it as `tx.caller()`.
+pub struct Caller {
+    pub(crate) who: Arc<Who>,
+    pub(crate) home: Arc<Home>,
+    pub(crate) from: Option<Arc<str>>,
+    pub(crate) deadline: Instant,
+    pub(crate) trace: TraceContext,
+    pub(crate) key: Option<IdempotencyKey>,
+    notes: Mutex<Vec<(&'static str, String)>>,
+}
+
+/// What stays the same along a chain of calls.
+#[derive(Debug)]
+pub(crate) struct Who {
+    pub(crate) tenant: TenantId,
+    pub(crate) principal: Principal,
+    pub(crate) baggage: Baggage,
+}
+
+impl Caller {
+    /// The tenant for whom the call is made.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.who.tenant
+    }
+
+    /// Who acts.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.who.principal
+    }
+
+    /// Facts that travel with the call.
+    #[must_use]
+    pub fn baggage(&self) -> &Baggage {
+        &self.who.baggage
+    }
+
+    /// The moment by which the answer must be there.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The time left until the deadline; zero when it has passed.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// The position in the trace.
+    #[must_use]
+    pub fn trace(&self) -> TraceContext {
+        self.trace
+    }
+
+    /// The key under which this call happens once, if it carries one.
+    #[must_use]
+    pub fn key(&self) -> Option<&IdempotencyKey> {
+        self.key.as_ref()
+    }
+
+    /// The module that is executing.
+    #[must_use]
+    pub fn module(&self) -> &str {
+        &self.home.module
+    }
+
+    /// The module that called, or `None` at the root of a chain.
+    #[must_use]
+    pub fn calling_module(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
+
+    /// The time of day on the module's clock.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.home.clock.now()
+    }
+
+    /// A new id: a version 7 UUID of the module's clock and ids.
+    #[must_use]
+    pub fn new_id(&self) -> Uuid {
+        self.home.new_id()
+    }
+
+    /// An id that a repeat of this call gets again, so that a retry finds what an interrupted first attempt left.
+    ///
+    /// A version 8 UUID of the idempotency key and `label`; without a key, as [`Caller::new_id`].
+    #[must_use]
+    pub fn stable_id(&self, label: &str) -> Uuid {
+        let Some(key) = &self.key else { return self.new_id() };
+        let who = &self.who;
+        let digest = digest(&[
+            who.tenant.as_str().as_bytes(),
+            who.principal.as_str().as_bytes(),
+            key.as_str().as_bytes(),
+            label.as_bytes(),
+        ]);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
+    /// Adds a fact to the record of this call that telemetry keeps.
+    pub fn note(&self, name: &'static str, value: impl fmt::Display) {
+        let value = value.to_string();
+        tracing::debug!(target: "drystone::note", name, value);
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
+    }
+
+    /// What was noted so far.
+    #[must_use]
+    pub fn notes(&self) -> Vec<(&'static str, String)> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller")
+            .field("tenant", self.tenant())
+            .field("principal", self.principal())
+            .field("module", &self.home.module)
+            .field("from", &self.from)
+            .field("key", &self.key)
+            .field("trace", &self.trace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Something that an answer must wait for before it leaves, such as the group commit that it rests on.
+pub type Barrier = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// Who is asking and under which limits: what a handler is given and what every client and store needs.
+///
+/// A client's methods take `&Context`; opening a transaction takes `&mut Context` and holds it until the transaction is
+/// committed or dropped. So a call to another module inside an open transaction does not compile. For the same reason a
+/// `Context` cannot be cloned; work that outlives the call takes a [`Context::detach`]ed one.
+pub struct Context {
+    pub(crate) caller: Caller,
+    onward: Onward,
+    claim: Option<Claim>,
+    barriers: Mutex<Vec<Barrier>>,
+    replayed: AtomicBool,
+}
+
+/// How the keys of onward calls are made.
+enum Onward {
+    /// The key goes on as it is: this context stands outside every module, as the gateway's does.
+    Verbatim,
+    /// Keys derive from the call's own key, or from random bits when it has none.
+    Derived { used: Mutex<Vec<(usize, &'static str)>>, root: Mutex<Option<[u8; 16]>> },
+}
+
+impl Deref for Context {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl Context {
+    /// Mints a context at the root of a chain of calls: for gateways, engines and tests, not for modules.
+    #[must_use]
+    pub fn mint(home: Arc<Home>, tenant: TenantId, principal: Principal) -> Self {
+        let who = Arc::new(Who { tenant, principal, baggage: Baggage::default() });
+        Self::assemble(who, home, None, Instant::now() + DEFAULT_TIMEOUT, TraceContext::root(), None, Onward::Verbatim)
+    }
+
+    fn assemble(
+        who: Arc<Who>,
+        home: Arc<Home>,
+        from: Option<Arc<str>>,
+        deadline: Instant,
+        trace: TraceContext,
+        key: Option<IdempotencyKey>,
+        onward: Onward,
+    ) -> Self {
+        Self {
+            caller: Caller { who, home, from, deadline, trace, key, notes: Mutex::default() },
+            onward,
+            claim: None,
+            barriers: Mutex::default(),
+            replayed: AtomicBool::new(false),
+        }
+    }
+
+    /// The same context with an idempotency key, which the first call made with it carries as it is.
+    #[must_use]
+    pub fn with_key(mut self, key: IdempotencyKey) -> Self {
+        self.caller.key = Some(key);
+        self
+    }
+
+    /// The same context with another time left.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.caller.deadline = Instant::now() + timeout;
+        self
+    }
+
+    /// The same context at another position in a trace.
+    #[must_use]
+    pub fn with_trace(mut self, trace: TraceContext) -> Self {
+        self.caller.trace = trace;
+        self
+    }
+
+    /// The same context with baggage.
+    #[must_use]
+    pub fn with_baggage(mut self, baggage: Baggage) -> Self {
+        let who = &self.caller.who;
+        self.caller.who =
+            Arc::new(Who { tenant: who.tenant.clone(), principal: who.principal.clone(), baggage });
+        self
+    }
+
+    /// A context for work that goes on after this call has been answered: same tenant, principal and trace, a time limit of
+    /// its own, and neither the key nor the claim of the call.
+    #[must_use]
+    pub fn detach(&self, timeout: Duration) -> Self {
+        let caller = &self.caller;
+        Self::assemble(
+            Arc::clone(&caller.who),
+            Arc::clone(&caller.home),
+            caller.from.clone(),
+            Instant::now() + timeout,
+            caller.trace.child(),
+            None,
+            Onward::derived(),
+        )
+    }
+
+    /// The context that the callee of a call sees.
+    ///
+    /// # Errors
+    /// `CALLED_TWICE_WITHOUT_LABEL` if this context already made a call of the same keyed method under the same label.
+    pub(crate) fn onward(
+        &self,
+        from: Option<&Arc<str>>,
+        home: &Arc<Home>,
+        method: &'static MethodInfo,
+        label: &'static str,
+    ) -> Result<Self> {
+        let limit = Instant::now() + method.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        Ok(Self::assemble(
+            Arc::clone(&self.caller.who),
+            Arc::clone(home),
+            from.cloned(),
+            limit.min(self.caller.deadline),
+            self.caller.trace.child(),
+            if method.is_keyed() { self.onward_key(method, label)? } else { None },
+            Onward::derived(),
+        ))
+    }
+
+    /// The context of a call that came over a wire.
+    pub(crate) fn arrived(
+        who: Who,
+        home: Arc<Home>,
+        from: Option<Arc<str>>,
+        timeout: Duration,
+        trace: TraceContext,
+        key: Option<IdempotencyKey>,
+    ) -> Self {
+        Self::assemble(Arc::new(who), home, from, Instant::now() + timeout, trace, key, Onward::derived())
+    }
+
+    fn onward_key(&self, method: &'static MethodInfo, label: &'static str) -> Result<Option<IdempotencyKey>> {
+        let Onward::Derived { used, root } = &self.onward else { return Ok(self.caller.key.clone()) };
+        let call = (std::ptr::from_ref(method).addr(), label);
+        let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.contains(&call) {
+            return Err(PlatformReason::CalledTwice.error(format!(
+                "{} was called twice in one handler; tell the calls apart: client.labelled(\"...\")",
+                method.path
+            )));
+        }
+        used.push(call);
+        drop(used);
+        Ok(Some(match &self.caller.key {
+            Some(key) => derive(key.as_str().as_bytes(), method.path, label),
+            None => {
+                let mut root = root.lock().unwrap_or_else(PoisonError::into_inner);
+                let root = root.get_or_insert_with(|| self.caller.home.ids.next().to_be_bytes());
+                derive(root.as_slice(), method.path, label)
+            }
+        }))
+    }
+
+    /// Allows the same call again, with the same key: its outcome is open.
+    pub(crate) fn may_repeat(&self, method: &'static MethodInfo, label: &'static str) {
+        if let Onward::Derived { used, .. } = &self.onward {
+            let call = (std::ptr::from_ref(method).addr(), label);
+            used.lock().unwrap_or_else(PoisonError::into_inner).retain(|made| *made != call);
+        }
+    }
+
+    /// The claim on this call's key, for the store that records the answer.
+    #[must_use]
+    pub fn claim_mut(&mut self) -> Option<&mut Claim> {
+        self.claim.as_mut()
+    }
+
+    /// The claim on this call's key, to read.
+    #[must_use]
+    pub fn claim(&self) -> Option<&Claim> {
+        self.claim.as_ref()
+    }
+
+    pub(crate) fn set_claim(&mut self, claim: Claim) {
+        self.claim = Some(claim);
+    }
+
+    /// Makes the answer of this call, a refusal too, wait for `barrier`; for stores.
+    ///
+    /// If the barrier fails, its error is the answer.
+    pub fn hold_answer(&mut self, barrier: Barrier) {
+        self.barriers.get_mut().unwrap_or_else(PoisonError::into_inner).push(barrier);
+    }
+
+    pub(crate) fn take_barriers(&mut self) -> Vec<Barrier> {
+        std::mem::take(self.barriers.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the last call made with this context was answered from its record.
+    #[must_use]
+    pub fn replayed(&self) -> bool {
+        self.replayed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_replayed(&self, replayed: bool) {
+        self.replayed.store(replayed, Ordering::Relaxed);
+    }
+}
+
+impl Onward {
+    fn derived() -> Self {
+        Self::Derived { used: Mutex::default(), root: Mutex::default() }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.caller, f)
+    }
+}

@@ -1,0 +1,70 @@
+//! What generated code says of a contract, as constants.
+
+use std::time::Duration;
+
+/// A contract's service, as generated code describes it.
+#[derive(Debug)]
+pub struct ContractInfo {
+    /// The proto package, such as `shop.orders.v1`.
+    pub package: &'static str,
+    /// The full name of the service, such as `shop.orders.v1.Orders`.
+    pub name: &'static str,
+    /// The methods, in the order of the `.proto` file.
+    pub methods: &'static [MethodInfo],
+    /// The encoded `FileDescriptorSet` with its imports and comments.
+    pub descriptor_set: &'static [u8],
+    /// A hash over the descriptors without comments; stored with idempotency records, because another payload is only
+    /// a reuse of a key when both sides spoke the same version of the contract.
+    pub descriptor_hash: u64,
+}
+
+/// One method of a contract.
+#[derive(Debug)]
+pub struct MethodInfo {
+    /// The position in [`ContractInfo::methods`].
+    pub index: usize,
+    /// The name, such as `PlaceOrder`.
+    pub name: &'static str,
+    /// The gRPC path, such as `/shop.orders.v1.Orders/PlaceOrder`.
+    pub path: &'static str,
+    /// The full name of the service.
+    pub contract: &'static str,
+    /// What a call changes.
+    pub effect: Effect,
+    /// Whether calls carry an idempotency key.
+    pub key: KeyPolicy,
+    /// The time that a call may take; `None` is [`crate::DEFAULT_TIMEOUT`].
+    pub timeout: Option<Duration>,
+    /// Whether a message of the method can nest in itself, so that its depth must be checked.
+    pub recursive: bool,
+}
+
+impl MethodInfo {
+    /// Whether a call of this method carries a key onwards and is answered from its record when repeated.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        self.key != KeyPolicy::Ignored && self.effect != Effect::NoSideEffects
+    }
+}
+
+/// What a call changes, from `idempotency_level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing (`NO_SIDE_EFFECTS`).
+    NoSideEffects,
+    /// Something, and the same when repeated (`IDEMPOTENT`).
+    Idempotent,
+    /// Something.
+    Mutating,
+}
+
+/// How a method treats idempotency keys, from `(drystone.method).key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPolicy {
+    /// A key is honoured when given.
+    Honoured,
+    /// A call without a key is refused.
+    Required,
+    /// Keys have no meaning here.
+    Ignored,
+}

@@ -1,0 +1,79 @@
+//! Counters of one edge, written by the call stack and read by telemetry.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::{Code, ContractInfo, Result};
+
+/// Upper bounds of the latency buckets, in nanoseconds: powers of four from 256 ns to about 17 s.
+pub const LATENCY_BUCKETS: [u64; 14] = {
+    let mut bounds = [256; 14];
+    let mut i = 1;
+    while i < bounds.len() {
+        bounds[i] = bounds[i - 1] * 4;
+        i += 1;
+    }
+    bounds
+};
+
+/// What was counted on the edge from one module to one contract.
+#[derive(Debug)]
+pub struct EdgeMetrics {
+    /// The calling module.
+    pub from: Arc<str>,
+    /// The contract that is called.
+    pub contract: &'static ContractInfo,
+    /// One entry a method.
+    pub methods: Box<[MethodMetrics]>,
+    /// Bytes that the encoded runner encoded, requests and responses.
+    pub encoded_bytes: AtomicU64,
+    /// Bytes that the remote runner sent and received, without headers.
+    pub remote_bytes: AtomicU64,
+}
+
+/// What was counted for one method on one edge.
+#[derive(Debug, Default)]
+pub struct MethodMetrics {
+    /// Calls that were answered with a response.
+    pub ok: AtomicU64,
+    /// Calls that failed, by the number of their code.
+    pub failed: [AtomicU64; 17],
+    /// Calls whose caller went away before the answer.
+    pub dropped: AtomicU64,
+    /// Latency histogram: calls up to the bound of the same index in [`LATENCY_BUCKETS`]; the last holds the rest.
+    pub latency: [AtomicU64; 15],
+    /// Sum of latencies in nanoseconds.
+    pub latency_sum: AtomicU64,
+}
+
+impl EdgeMetrics {
+    pub(crate) fn new(from: Arc<str>, contract: &'static ContractInfo) -> Self {
+        let methods = contract.methods.iter().map(|_| MethodMetrics::default()).collect();
+        Self { from, contract, methods, encoded_bytes: AtomicU64::new(0), remote_bytes: AtomicU64::new(0) }
+    }
+}
+
+impl MethodMetrics {
+    pub(crate) fn record<T>(&self, outcome: &Result<T>, took: Duration) {
+        match outcome {
+            Ok(_) => self.ok.fetch_add(1, Relaxed),
+            Err(error) => self.failed[failed_index(error.code())].fetch_add(1, Relaxed),
+        };
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BUCKETS.partition_point(|bound| *bound < nanos);
+        self.latency[bucket].fetch_add(1, Relaxed);
+        self.latency_sum.fetch_add(nanos, Relaxed);
+    }
+
+    /// Calls answered, with a response or a failure.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.ok.load(Relaxed) + self.failed.iter().map(|count| count.load(Relaxed)).sum::<u64>()
+    }
+}
+
+/// The place of a code in [`MethodMetrics::failed`].
+fn failed_index(code: Code) -> usize {
+    usize::try_from(code.number()).unwrap_or(0)
+}

@@ -1,0 +1,223 @@
+//! The serving half of a call: what happens between a runner and the module's handler, equal in every runner.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::HeaderMap;
+use tracing::Instrument as _;
+
+use crate::gate::{Admission, KeyGate, KeyUse, Recorded};
+use crate::home::Home;
+use crate::key::digest;
+use crate::service::{CallFn, MethodVisitor, Reply, ServiceDef};
+use crate::{
+    Code, Context, ContractInfo, Error, KeyPolicy, MethodInfo, Payload, PlatformReason, Result, deadline_exceeded,
+};
+
+/// A service mounted in a module: the implementation with all that stands before it.
+pub struct Mounted<S: ?Sized> {
+    service: Arc<S>,
+    home: Arc<Home>,
+    gate: Option<Arc<dyn KeyGate>>,
+    panics: AtomicU64,
+}
+
+impl<S: ServiceDef + ?Sized> Mounted<S> {
+    /// Mounts a service at `home`; keyed methods need the gate of the module's store.
+    #[must_use]
+    pub fn new(service: Arc<S>, home: Arc<Home>, gate: Option<Arc<dyn KeyGate>>) -> Self {
+        Self { service, home, gate, panics: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// Serves one call, top to bottom: deadline, key, panic barrier, handler, the commit that the answer rests on.
+    pub(crate) async fn serve<Req: Payload, Resp: Payload>(
+        &self,
+        method: &'static MethodInfo,
+        cx: &mut Context,
+        req: Req,
+        call: CallFn<S, Req, Resp>,
+    ) -> Result<(Resp, bool)> {
+        let deadline = cx.deadline();
+        if cx.time_left().is_zero() {
+            return Err(deadline_exceeded(method.path));
+        }
+        let work = async {
+            match self.admit(method, cx, &req).await? {
+                Some(Recorded::Answer(body)) => return Ok((Resp::from_binary(body, method.path)?, true)),
+                Some(Recorded::Refusal(status)) => return Err(Error::from_status_bytes(&status).mark_replayed()),
+                None => {}
+            }
+            let answer = AssertUnwindSafe(call(&self.service, cx, req)).catch_unwind().await;
+            let answer = answer.unwrap_or_else(|panic| Err(self.panicked(method, panic.as_ref())));
+            self.settle(method, cx, answer).await.map(|answer| (answer, false))
+        };
+        match tokio::time::timeout_at(deadline, work).await {
+            Ok(outcome) => outcome.map_err(|error| report(method, error)),
+            Err(_) => Err(deadline_exceeded(method.path)),
+        }
+    }
+
+    /// Claims the call's key, or finds what was recorded for it.
+    async fn admit<Req: Payload>(
+        &self,
+        method: &'static MethodInfo,
+        cx: &mut Context,
+        req: &Req,
+    ) -> Result<Option<Recorded>> {
+        if !method.is_keyed() {
+            return Ok(None);
+        }
+        let Some(key) = cx.key().cloned() else {
+            if method.key == KeyPolicy::Required {
+                return Err(PlatformReason::KeyMissing
+                    .error(format!("{} requires an idempotency key: set the header Idempotency-Key", method.path)));
+            }
+            return Ok(None);
+        };
+        let Some(gate) = &self.gate else { return Ok(None) };
+        let key_use = KeyUse {
+            tenant: cx.tenant().clone(),
+            principal: cx.principal().clone(),
+            method: method.path,
+            key,
+            fingerprint: digest(&[method.path.as_bytes(), &req.encode_to_vec()]),
+            descriptor_hash: S::contract().descriptor_hash,
+        };
+        match gate.admit(key_use).await? {
+            Admission::Run(claim) => {
+                cx.set_claim(claim);
+                Ok(None)
+            }
+            Admission::Replay(recorded) => Ok(Some(recorded)),
+        }
+    }
+
+    /// Waits for what the answer rests on, then judges it.
+    async fn settle<Resp: Payload>(
+        &self,
+        method: &'static MethodInfo,
+        cx: &mut Context,
+        answer: Result<Resp>,
+    ) -> Result<Resp> {
+        for barrier in cx.take_barriers() {
+            barrier.await?;
+        }
+        if answer.is_ok() && cx.claim().is_some_and(|claim| !claim.is_recorded()) {
+            return Err(PlatformReason::AnswerNotRecorded.error(format!(
+                "{} answered a keyed call without recording it: end its transaction with commit_with or refuse, or \
+                 declare `key: IGNORED` in the contract",
+                method.path
+            )));
+        }
+        answer
+    }
+
+    fn panicked(&self, method: &'static MethodInfo, panic: &(dyn Any + Send)) -> Error {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        let text = panic
+            .downcast_ref::<&'static str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        tracing::error!(target: "drystone::panic", method = method.path, panic = text, "the handler panicked");
+        PlatformReason::HandlerPanicked.error(format!("{} failed by a defect", method.path))
+    }
+}
+
+/// Hands the cause of a failure to telemetry and strips it.
+fn report(method: &'static MethodInfo, error: Error) -> Error {
+    if let Some(cause) = error.cause() {
+        let chain = format!("{error:?}");
+        if matches!(error.code(), Code::Internal | Code::Unknown | Code::DataLoss) {
+            tracing::error!(target: "drystone::call", method = method.path, %cause, chain, "the handler failed");
+        } else {
+            tracing::debug!(target: "drystone::call", method = method.path, %cause, chain, "the handler refused");
+        }
+    }
+    error.bounded()
+}
+
+/// A mounted service for callers that have bytes: the server of the remote runner.
+pub trait Dispatch: Send + Sync + 'static {
+    /// The contract that is served.
+    fn contract(&self) -> &'static ContractInfo;
+
+    /// The module that serves it.
+    fn module(&self) -> &str;
+
+    /// Serves one call; `None` if the contract has no method of this index.
+    fn dispatch<'a>(
+        &'a self,
+        method: usize,
+        headers: &'a HeaderMap,
+        body: Bytes,
+    ) -> Option<BoxFuture<'a, Result<Reply>>>;
+}
+
+impl<S: ServiceDef + ?Sized> Dispatch for Mounted<S> {
+    fn contract(&self) -> &'static ContractInfo {
+        S::contract()
+    }
+
+    fn module(&self) -> &str {
+        self.home.module()
+    }
+
+    fn dispatch<'a>(
+        &'a self,
+        method: usize,
+        headers: &'a HeaderMap,
+        body: Bytes,
+    ) -> Option<BoxFuture<'a, Result<Reply>>> {
+        S::visit(method, FromBytes { mounted: self, headers, body })
+    }
+}
+
+struct FromBytes<'a, S: ?Sized> {
+    mounted: &'a Mounted<S>,
+    headers: &'a HeaderMap,
+    body: Bytes,
+}
+
+impl<'a, S: ServiceDef + ?Sized> MethodVisitor<S> for FromBytes<'a, S> {
+    type Out = BoxFuture<'a, Result<Reply>>;
+
+    fn unary<Req: Payload, Resp: Payload>(
+        self,
+        method: &'static MethodInfo,
+        call: CallFn<S, Req, Resp>,
+    ) -> Self::Out {
+        let Self { mounted, headers, body } = self;
+        Box::pin(async move {
+            let mut cx = Context::from_headers(headers, &mounted.home)?;
+            let span = tracing::info_span!(
+                target: "drystone::serve", "serve", method = method.path,
+                from = cx.calling_module().unwrap_or_default(), tenant = cx.tenant().as_str(), trace = %cx.trace(),
+            );
+            async {
+                let req = Req::from_binary(body, method.path)?;
+                let (resp, replayed) = mounted.serve(method, &mut cx, req, call).await?;
+                resp.check_size(method.path)?;
+                Ok(Reply { body: resp.encode_to_vec().into(), replayed })
+            }
+            .instrument(span)
+            .await
+        })
+    }
+}
+
+impl<S: ?Sized> fmt::Debug for Mounted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mounted").field("home", &self.home).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,1 @@
+//! The build-script generator: from .proto files to a contract crate.

@@ -1,0 +1,1 @@
+//! The one public entrance: REST in, contracts behind.

@@ -1,0 +1,1 @@
+//! App, Module, wiring, topology, processes.

@@ -1,0 +1,1 @@
+//! A database per module, a wall per tenant.

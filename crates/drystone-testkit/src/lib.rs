@@ -1,0 +1,1 @@
+//! Runners, fault injection and conformance suites for tests.

@@ -1,0 +1,1 @@
+//! gRPC between processes: client, server, mutual TLS.
