@@ -32,7 +32,7 @@ impl Served {
                 let mounted = Arc::new(Mounted::new(Arc::clone(&service), home, gate));
                 Mount { object: Arc::new(Arc::clone(&mounted)), dispatch: mounted }
             }),
-            outside: |name| Arc::new(Channel::<S>::unbound(None, name)),
+            outside: |name| Arc::new(Channel::<S>::unbound(Some(name), name)),
         }
     }
 
@@ -48,7 +48,7 @@ impl Served {
         (self.mount)(home, gate)
     }
 
-    /// An unbound channel for a caller outside every module, such as the gateway.
+    /// An unbound channel for a caller that is no module, such as the gateway, under the name that callees see.
     #[must_use]
     pub fn outside_channel(&self, name: &str) -> Arc<dyn AnyChannel> {
         (self.outside)(name)

@@ -121,6 +121,12 @@ impl Home {
         &self.module
     }
 
+    /// The time of day on this clock.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
     /// A version 7 UUID (RFC 9562) of this clock and these ids.
     #[must_use]
     pub fn new_id(&self) -> Uuid {

@@ -64,7 +64,7 @@ pub use home::{Clock, Home, Ids, ManualClock, RandomIds, SeededIds, SystemClock}
 pub use info::{ContractInfo, Effect, KeyPolicy, MethodInfo};
 pub use key::IdempotencyKey;
 pub use metrics::{EdgeMetrics, LATENCY_BUCKETS, MethodMetrics};
-pub use payload::{MAX_MESSAGE_BYTES, Payload};
+pub use payload::{MAX_MESSAGE_BYTES, Payload, check_size};
 pub use problem::{Problem, ProblemViolation};
 pub use reason::{PlatformReason, Reason, reason_of};
 pub use serve::{Dispatch, Mounted};

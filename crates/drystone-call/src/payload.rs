@@ -38,7 +38,11 @@ pub trait Payload: Message + Default + Serialize + DeserializeOwned + Send + Syn
 
 impl<T: Message + Default + Serialize + DeserializeOwned + Send + Sync + 'static> Payload for T {}
 
-fn check_size(size: usize, path: &str) -> Result<()> {
+/// Refuses `size` bytes over [`MAX_MESSAGE_BYTES`], for those who know a message's size before its bytes.
+///
+/// # Errors
+/// `MESSAGE_TOO_LARGE`.
+pub fn check_size(size: usize, path: &str) -> Result<()> {
     if size <= MAX_MESSAGE_BYTES {
         return Ok(());
     }

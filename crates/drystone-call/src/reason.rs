@@ -83,4 +83,10 @@ platform_reasons! {
     HandlerPanicked = "HANDLER_PANICKED", Internal, 500;
     /// The callee's process cannot be reached.
     PeerUnreachable = "PEER_UNREACHABLE", Unavailable, 503;
+    /// No contract and no module answers at this path.
+    RouteUnknown = "ROUTE_UNKNOWN", NotFound, 404;
+    /// The path exists, for other HTTP methods; the header `Allow` lists them.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented, 405;
+    /// The body's `Content-Type` is not `application/json`.
+    MediaTypeNotSupported = "MEDIA_TYPE_NOT_SUPPORTED", InvalidArgument, 415;
 }

@@ -1,7 +1,8 @@
 //! Reads the annotations off descriptors, as they were written: no defaults, no judgement.
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, EnumValueDescriptor, MessageDescriptor, MethodDescriptor, Value,
+    DescriptorPool, DynamicMessage, EnumDescriptor, EnumValueDescriptor, MessageDescriptor, MethodDescriptor,
+    Value,
 };
 
 /// Field number of `google.api.http` in the options of a method, as source locations have it.
@@ -38,7 +39,9 @@ pub(crate) fn http_rule(method: &MethodDescriptor) -> Option<DynamicMessage> {
 
 pub(crate) fn method_options(method: &MethodDescriptor) -> MethodOptions {
     let options = message(method.parent_pool(), &method.options(), "drystone.method");
-    options.map(|it| MethodOptions { timeout: text(&it, "timeout"), key: number(&it, "key") }).unwrap_or_default()
+    options
+        .map(|it| MethodOptions { timeout: text(&it, "timeout"), key: number(&it, "key") })
+        .unwrap_or_default()
 }
 
 pub(crate) fn is_reasons(descriptor: &EnumDescriptor) -> bool {

@@ -181,7 +181,10 @@ impl Contract {
     pub fn from_pool(pool: &DescriptorPool, service: &str) -> Result<Self, ContractError> {
         let Some(descriptor) = pool.get_service_by_name(service) else {
             let known: Vec<String> = pool.services().map(|it| format!("`{}`", it.full_name())).collect();
-            return Err(ContractError::UnknownService { service: service.to_owned(), known: known.join(", ") });
+            return Err(ContractError::UnknownService {
+                service: service.to_owned(),
+                known: known.join(", "),
+            });
         };
         let findings = check(pool);
         if !findings.is_empty() {

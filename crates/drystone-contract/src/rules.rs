@@ -34,4 +34,5 @@ rules! {
     REASONS_NESTED "DRY-C020" "an enum of reasons stands at the top of its file",
     NAMES "DRY-C021" "generated names do not collide",
     JSON "DRY-C022" "every field has a canonical JSON form",
+    ENCODING "DRY-C023" "every field encodes the same every time",
 }

@@ -20,7 +20,10 @@ pub(crate) fn field_at(message: &MessageDescriptor, path: &[String]) -> Result<F
     loop {
         let name = names.next().map(String::as_str).unwrap_or_default();
         let Some(field) = message.get_field_by_name(name) else {
-            return Err(PathProblem::NoField { message: message.full_name().to_owned(), name: name.to_owned() });
+            return Err(PathProblem::NoField {
+                message: message.full_name().to_owned(),
+                name: name.to_owned(),
+            });
         };
         if names.peek().is_none() {
             return Ok(field);
@@ -70,7 +73,8 @@ fn visit(message: &MessageDescriptor, open: &mut HashSet<String>, done: &mut Has
 
 /// The message and all messages declared inside it, entries of maps left out.
 pub(crate) fn with_nested(message: MessageDescriptor) -> Vec<MessageDescriptor> {
-    let mut all: Vec<_> = message.child_messages().filter(|inner| !inner.is_map_entry()).flat_map(with_nested).collect();
+    let mut all: Vec<_> =
+        message.child_messages().filter(|inner| !inner.is_map_entry()).flat_map(with_nested).collect();
     all.insert(0, message);
     all
 }

@@ -1,7 +1,7 @@
 //! Where in a `.proto` file something stands, and what its comment says.
 
-use prost_types::source_code_info::Location;
 use prost_types::FileDescriptorProto;
+use prost_types::source_code_info::Location;
 
 /// A position in a file; lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +36,11 @@ pub(crate) fn comment(file: &FileDescriptorProto, path: &[i32]) -> String {
         return String::new();
     };
     let leading = location.leading_comments.as_deref().map(clean).unwrap_or_default();
-    if leading.is_empty() { location.trailing_comments.as_deref().map(clean).unwrap_or_default() } else { leading }
+    if leading.is_empty() {
+        location.trailing_comments.as_deref().map(clean).unwrap_or_default()
+    } else {
+        leading
+    }
 }
 
 fn locations(file: &FileDescriptorProto) -> impl Iterator<Item = &Location> {
@@ -45,6 +49,7 @@ fn locations(file: &FileDescriptorProto) -> impl Iterator<Item = &Location> {
 
 /// Drops the one space that stands between `//` and the text, and empty lines at both ends.
 fn clean(raw: &str) -> String {
-    let lines: Vec<&str> = raw.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
+    let lines: Vec<&str> =
+        raw.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
     lines.join("\n").trim_matches('\n').to_owned()
 }

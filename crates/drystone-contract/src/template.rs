@@ -231,11 +231,16 @@ impl Parser<'_> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> PathTemplate {
+        PathTemplate::parse(text).expect("the test gives a correct template")
+    }
+
     fn check(text: &str, shape: &str, variables: &[(&str, Range<usize>)]) {
-        let template = PathTemplate::parse(text).unwrap();
+        let template = parse(text);
         assert_eq!(template.shape(), shape, "{text}");
         let found: Vec<_> = template.variables().iter().map(|v| (v.name(), v.parts.clone())).collect();
-        let wanted: Vec<_> = variables.iter().map(|(name, parts)| ((*name).to_owned(), parts.clone())).collect();
+        let wanted: Vec<_> =
+            variables.iter().map(|(name, parts)| ((*name).to_owned(), parts.clone())).collect();
         assert_eq!(found, wanted, "{text}");
     }
 
@@ -251,9 +256,9 @@ mod tests {
 
     #[test]
     fn the_verb_is_apart_from_the_last_segment() {
-        assert_eq!(PathTemplate::parse("/v1/stock/{sku}:add").unwrap().verb(), Some("add"));
-        assert_eq!(PathTemplate::parse("/v1/stock:add").unwrap().parts().len(), 2);
-        assert_eq!(PathTemplate::parse("/v1/stock").unwrap().verb(), None);
+        assert_eq!(parse("/v1/stock/{sku}:add").verb(), Some("add"));
+        assert_eq!(parse("/v1/stock:add").parts().len(), 2);
+        assert_eq!(parse("/v1/stock").verb(), None);
     }
 
     #[test]
@@ -269,7 +274,7 @@ mod tests {
             ("/v1/a?b", "a character that is not allowed here at character 6 of `/v1/a?b`"),
             ("/v1/a:", "no text for a verb after `:` at character 7 of `/v1/a:`"),
         ] {
-            assert_eq!(PathTemplate::parse(text).unwrap_err().to_string(), message);
+            assert_eq!(PathTemplate::parse(text).expect_err(text).to_string(), message);
         }
     }
 }

@@ -23,7 +23,8 @@ pub fn parse_timeout(text: &str) -> Result<Duration, TimeoutError> {
         _ => return Err(wrong()),
     };
     let number: u64 = number.parse().map_err(|_| wrong())?;
-    let milliseconds = number.checked_mul(milliseconds_per_unit).filter(|total| *total > 0).ok_or_else(wrong)?;
+    let milliseconds =
+        number.checked_mul(milliseconds_per_unit).filter(|total| *total > 0).ok_or_else(wrong)?;
     Ok(Duration::from_millis(milliseconds))
 }
 

@@ -1,1 +1,19 @@
-//! Logs, traces and metrics of a process.
+//! Logs and metrics of a process.
+//!
+//! [`init`] sets up the process's log: one line an event on standard error, with the span of the call that it belongs to. [`prometheus`] renders the
+//! counters that the call stack keeps for every edge.
+//!
+//! # Invariants
+//!
+//! * Nothing here is on the path of a call: counters are written by the call stack itself and read here.
+//! * A log line goes to standard error, never to standard output, which belongs to the command that runs.
+//!
+//! # What it deliberately lacks
+//!
+//! Exporters and stored wide events: they build on the same spans and counters.
+
+mod log;
+mod prometheus;
+
+pub use log::{LogFormat, init};
+pub use prometheus::prometheus;

@@ -19,7 +19,10 @@ pub(super) fn check(file: &FileDescriptor, findings: &mut Vec<Finding>) {
                 &rules::EVENT_KEY,
                 at_event(&message),
                 format!("event `{name}` has the key `{}`, and no such field", options.key),
-                format!("name one of its fields ({}): events with one value stay in order", field_names(&message)),
+                format!(
+                    "name one of its fields ({}): events with one value stay in order",
+                    field_names(&message)
+                ),
             )),
             Some(field) if !is_key(&field) => findings.push(Finding::new(
                 &rules::EVENT_KEY_SCALAR,

@@ -91,7 +91,11 @@ impl Report<'_> {
         {
             let message =
                 format!("`response_body` names `{field}`, and `{}` has no such field", output.full_name());
-            self.add(&rules::RESPONSE_BODY, &message, format!("name one of its fields ({})", field_names(&output)));
+            self.add(
+                &rules::RESPONSE_BODY,
+                &message,
+                format!("name one of its fields ({})", field_names(&output)),
+            );
         }
     }
 
@@ -101,7 +105,11 @@ impl Report<'_> {
             Ok(field) if is_scalar(&field) => {}
             Ok(_) => {
                 let message = format!("path variable `{name}` is a message, a list or a map");
-                self.add(&rules::PATH_SCALAR, &message, "bind a single scalar or enum, or move the field to the body");
+                self.add(
+                    &rules::PATH_SCALAR,
+                    &message,
+                    "bind a single scalar or enum, or move the field to the body",
+                );
             }
             Err(PathProblem::NoField { message, name: missing }) => {
                 let text = format!("path variable `{name}`: `{message}` has no field `{missing}`");
@@ -111,7 +119,8 @@ impl Report<'_> {
                 self.add(&rules::PATH_FIELD, &text, remedy);
             }
             Err(PathProblem::NotAMessage { name: scalar }) => {
-                let text = format!("path variable `{name}`: `{scalar}` is not a message, so it has no fields");
+                let text =
+                    format!("path variable `{name}`: `{scalar}` is not a message, so it has no fields");
                 self.add(&rules::PATH_FIELD, &text, "name a field that exists");
             }
         }

@@ -1,0 +1,137 @@
+//! `App`: the modules of an application, and the binary that is its own tool.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::cli;
+use crate::graph::{Graph, GraphSettings};
+use crate::module::{Module, ModulePlan};
+use crate::settings::Settings;
+use crate::{Running, StartError};
+
+/// The first-level sections that the platform reads.
+const SECTIONS: [&str; 8] =
+    ["app", "calls", "determinism", "gateway", "graph", "modules", "processes", "store"];
+
+/// Settings that every application begins with.
+const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// An application: a name and its modules.
+///
+/// ```no_run
+/// use drystone_runtime::{App, Module};
+///
+/// fn main() -> std::process::ExitCode {
+///     App::new("shop").module(Module::new("orders")).run()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct App {
+    pub(crate) name: Arc<str>,
+    pub(crate) version: String,
+    pub(crate) modules: Vec<Module>,
+    pub(crate) settings: Vec<(Option<String>, String)>,
+    pub(crate) hints: Vec<String>,
+}
+
+impl App {
+    /// An application of this name, without modules.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            modules: Vec::new(),
+            settings: Vec::new(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// The version that the OpenAPI document shows.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        version.clone_into(&mut self.version);
+        self
+    }
+
+    /// Adds a module.
+    #[must_use]
+    pub fn module(mut self, module: Module) -> Self {
+        self.modules.push(module);
+        self
+    }
+
+    /// Settings built into the application, as TOML; files and the environment override them.
+    #[must_use]
+    pub fn settings(mut self, toml: &str) -> Self {
+        self.settings.push((None, toml.to_owned()));
+        self
+    }
+
+    /// A line printed once the application is ready; `{gateway}` in it becomes the gateway's address.
+    #[must_use]
+    pub fn hint(mut self, line: &str) -> Self {
+        self.hints.push(line.to_owned());
+        self
+    }
+
+    /// Runs the command line: `run` (the default), `up`, `graph`, `routes`, `config`.
+    ///
+    /// Returns when the application has stopped; a failure to start is printed to standard error.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        cli::run(self)
+    }
+
+    /// Starts the whole application in this process without opening a port, to be mounted in a server that exists already:
+    /// [`Running::router`] is an axum router, [`Running::service`] a tower service. The caller stops it with [`Running::stop`].
+    ///
+    /// # Errors
+    /// Whatever keeps the application from starting.
+    pub async fn start(self) -> Result<Running, StartError> {
+        let settings = self.load(&[])?;
+        crate::host::start_embedded(&self, settings).await
+    }
+
+    /// The effective settings: built in, files, environment.
+    pub(crate) fn load(&self, files: &[PathBuf]) -> Result<Settings, StartError> {
+        let mut settings = self.load_built_in()?;
+        for file in files {
+            settings.layer_file(file)?;
+        }
+        settings.layer_environment(std::env::vars());
+        settings.check_sections(&SECTIONS)?;
+        for name in settings.names_below("modules") {
+            if !self.modules.iter().any(|module| module.name() == name) {
+                return Err(StartError::Settings {
+                    place: "settings".to_owned(),
+                    problem: format!("[modules.{name}] is for a module that the application does not have"),
+                });
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The settings without files and environment.
+    pub(crate) fn load_built_in(&self) -> Result<Settings, StartError> {
+        let mut settings = Settings::default();
+        settings.layer(DEFAULTS, None)?;
+        for (name, text) in &self.settings {
+            settings.layer(text, name.as_deref())?;
+        }
+        Ok(settings)
+    }
+
+    /// Runs every module's wiring and checks the graph.
+    pub(crate) fn plan(&self, settings: &Settings) -> Result<(Vec<ModulePlan>, Graph), StartError> {
+        let plans = self.modules.iter().map(|module| module.plan(settings)).collect::<Result<Vec<_>, _>>()?;
+        let graph = Graph::of(&plans, &settings.section::<GraphSettings>("graph")?)?;
+        Ok((plans, graph))
+    }
+
+    /// The names of the modules.
+    pub(crate) fn module_names(&self) -> Vec<String> {
+        self.modules.iter().map(|module| module.name().to_owned()).collect()
+    }
+}

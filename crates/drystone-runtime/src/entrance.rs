@@ -1,0 +1,84 @@
+//! The gateway of a process, put together from its modules.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use drystone_call::{AnyChannel, EdgeMetrics, TenantId};
+use drystone_gateway::{Check, DevMode, Gateway, GatewayError};
+use drystone_transport::GrpcService;
+use serde::Deserialize;
+
+use crate::module::ModulePlan;
+use crate::running::Running;
+use crate::settings::Settings;
+use crate::{App, StartError};
+
+/// `[gateway]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GatewaySettings {
+    listen: SocketAddr,
+    mode: Mode,
+    tenant: String,
+}
+
+/// How callers are known.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// By their own word.
+    Development,
+}
+
+/// A gateway and where it listens.
+pub(crate) struct Entrance {
+    pub(crate) gateway: Gateway,
+    pub(crate) listen: SocketAddr,
+}
+
+impl Entrance {
+    /// Mounts every contract, the routes of the modules, and the checks.
+    pub(crate) fn build(
+        app: &App,
+        settings: &Settings,
+        plans: &mut [ModulePlan],
+        channels: &[Arc<dyn AnyChannel>],
+        checks: Vec<(String, Check)>,
+        running: &Running,
+    ) -> Result<Self, StartError> {
+        let GatewaySettings { listen, mode: Mode::Development, tenant } = settings.section("gateway")?;
+        let failed = |problem: GatewayError| StartError::part("the gateway", problem);
+        drystone_gateway::check_listen(listen, true).map_err(failed)?;
+        let default_tenant =
+            TenantId::new(&tenant).map_err(|error| StartError::part("the gateway", error.message()))?;
+        let mut builder = Gateway::builder()
+            .info(&*app.name, &app.version)
+            .home(Arc::clone(running.home()))
+            .development_mode(DevMode { default_tenant })
+            .routes(metrics_route(running.edges()));
+        for channel in channels {
+            builder = builder.mount(Arc::clone(channel));
+        }
+        for plan in plans {
+            builder = builder.routes(std::mem::take(&mut plan.routes));
+        }
+        for (name, check) in checks {
+            builder = builder.check(name, check);
+        }
+        let mint = builder.mint().map_err(failed)?;
+        let grpc = GrpcService::new(channels.to_vec(), Arc::new(move |headers| mint.context(headers)));
+        let gateway = builder.grpc(grpc).build().map_err(failed)?;
+        Ok(Self { gateway, listen })
+    }
+}
+
+/// `/metrics` in the Prometheus text format.
+fn metrics_route(edges: Vec<Arc<EdgeMetrics>>) -> Router {
+    let render = move || {
+        let text = drystone_telemetry::prometheus(&edges);
+        async move { ([("content-type", "text/plain; version=0.0.4")], text) }
+    };
+    Router::new().route("/metrics", get(render))
+}

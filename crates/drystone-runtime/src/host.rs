@@ -1,0 +1,359 @@
+//! One process of an application: opens what it hosts, binds the edges, serves, stops.
+//!
+//! Starting has two halves, for processes that learn of each other's addresses only once all have opened a port, as in tests:
+//! [`Host::prepare`] opens stores and the port between processes, [`Host::start`] binds the edges and serves.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drystone_call::{AnyChannel, EdgeMetrics, Home, KeyGate, Mount, Target};
+use drystone_gateway::Check;
+use drystone_store::{Location, Store, StoreConfig};
+use drystone_telemetry::LogFormat;
+use drystone_transport::{DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity, RemoteModule, RemoteProcess};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::entrance::Entrance;
+use crate::graph::Graph;
+use crate::module::{Background, ModulePlan, Task};
+use crate::running::Running;
+use crate::settings::Settings;
+use crate::signals::{stdin_end, stop_signal};
+use crate::surroundings::{AppSettings, CallSettings, LocalRunner, StoreSettings, Surroundings};
+use crate::topology::{MAIN, Process, Topology};
+use crate::{App, StartError, process_file};
+
+/// How long another process may take to say that it is there.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// A process that has opened its stores and its port and does not serve yet.
+pub(crate) struct Host {
+    app: App,
+    settings: Settings,
+    topology: Topology,
+    process: Process,
+    plans: Vec<ModulePlan>,
+    graph: Graph,
+    surroundings: Surroundings,
+    mounts: BTreeMap<&'static str, Mount>,
+    stores: Vec<(Arc<str>, Store)>,
+    internal: Option<(InternalServer, ProcessIdentity)>,
+}
+
+impl Host {
+    /// Wires all modules, opens the stores of those that `process` hosts, and in a split topology its port.
+    pub(crate) async fn prepare(
+        app: &App,
+        settings: Settings,
+        topology: &Topology,
+        process: &str,
+    ) -> Result<Self, StartError> {
+        let process = topology.process(process)?.clone();
+        let (plans, graph) = app.plan(&settings)?;
+        let mut host = Self {
+            app: app.clone(),
+            surroundings: Surroundings::read(&settings)?,
+            settings,
+            topology: topology.clone(),
+            process,
+            plans,
+            graph,
+            mounts: BTreeMap::new(),
+            stores: Vec::new(),
+            internal: None,
+        };
+        host.open_stores().await?;
+        host.mount();
+        if topology.is_split() {
+            host.internal = Some(host.open_port().await?);
+        }
+        Ok(host)
+    }
+
+    fn hosts(&self, module: &str) -> bool {
+        self.process.modules.iter().any(|hosted| hosted == module)
+    }
+
+    async fn open_stores(&mut self) -> Result<(), StartError> {
+        let url = self.settings.section::<StoreSettings>("store")?.url;
+        let data = self.settings.section::<AppSettings>("app")?.data;
+        for plan in self.plans.iter().filter(|plan| plan.uses_store && self.hosts(&plan.name)) {
+            let part = || format!("the store of module `{}`", plan.name);
+            let location = location(&url, &data).map_err(|problem| StartError::part(part(), problem))?;
+            let config = StoreConfig::new(location, plan.migrations.clone(), self.surroundings.home(&plan.name));
+            plan.store.open(config).await.map_err(|error| StartError::part(part(), error.message()))?;
+            self.stores.push((Arc::clone(&plan.name), plan.store.clone()));
+        }
+        Ok(())
+    }
+
+    fn mount(&mut self) {
+        let mut mounts = BTreeMap::new();
+        for plan in self.plans.iter().filter(|plan| self.hosts(&plan.name)) {
+            let home = self.surroundings.home(&plan.name);
+            let gate: Option<Arc<dyn KeyGate>> = plan.uses_store.then(|| plan.store.gate());
+            for served in &plan.served {
+                mounts.insert(served.contract().name, served.mount(Arc::clone(&home), gate.clone()));
+            }
+        }
+        self.mounts = mounts;
+    }
+
+    async fn open_port(&self) -> Result<(InternalServer, ProcessIdentity), StartError> {
+        let data = self.settings.section::<AppSettings>("app")?.data;
+        let part = || format!("the port of process `{}` for other processes", self.process.name);
+        let authority = DevAuthority::open(data.join("certs")).map_err(|error| StartError::part(part(), error))?;
+        let mut modules = self.process.modules.clone();
+        if self.process.name == MAIN {
+            modules.push(GATEWAY.to_owned());
+        }
+        let identity = authority
+            .issue(&self.app.name, &self.process.name, &modules)
+            .map_err(|error| StartError::part(part(), error))?;
+        let address = self.process.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let server =
+            InternalServer::bind(address, &identity).await.map_err(|error| StartError::part(part(), error))?;
+        Ok((server, identity))
+    }
+
+    /// Where other processes reach this one.
+    pub(crate) fn internal_address(&self) -> Option<SocketAddr> {
+        self.internal.as_ref().map(|(server, _)| server.local_addr())
+    }
+
+    /// Binds every edge and serves; `addresses` says where the other processes are.
+    pub(crate) async fn start(
+        mut self,
+        addresses: &BTreeMap<String, SocketAddr>,
+        listen: Listen,
+    ) -> Result<Running, StartError> {
+        let outside = self.outside_channels();
+        let mut remotes = Remotes { addresses, made: BTreeMap::new() };
+        let (metrics, targets) = self.bind_edges(&outside, &mut remotes)?;
+        let (stopper, stopping) = watch::channel(false);
+        let tasks = self.take_tasks();
+        for (home, task) in tasks.at_start {
+            let name = format!("`{}` of module `{}`", task.name, home.module());
+            let outcome = (task.run)(Background::new(home, stopping.clone())).await;
+            outcome.map_err(|error| StartError::part(name, error.message()))?;
+        }
+        let mut running = Running::new(self.process.name.clone(), stopper, self.surroundings.home(GATEWAY));
+        running.drain = self.settings.section::<AppSettings>("app")?.drain();
+        running.edges = metrics;
+        running.targets = targets;
+        running.internal = self.serve_internal(stopping.clone(), running.drain);
+        running.remotes = remotes.made.into_values().collect();
+        if self.process.name == MAIN {
+            let checks = self.checks(&running);
+            let entrance = Entrance::build(&self.app, &self.settings, &mut self.plans, &outside, checks, &running)?;
+            running.open_entrance(entrance, listen, stopping.clone()).await?;
+        }
+        for (home, task) in tasks.background {
+            running.tasks.push(tokio::spawn(run_background(home, task, stopping.clone())));
+        }
+        running.stores = self.stores;
+        Ok(running)
+    }
+
+    /// A channel of the gateway for every contract.
+    fn outside_channels(&self) -> Vec<Arc<dyn AnyChannel>> {
+        self.plans.iter().flat_map(|plan| &plan.served).map(|served| served.outside_channel(GATEWAY)).collect()
+    }
+
+    fn bind_edges(
+        &self,
+        outside: &[Arc<dyn AnyChannel>],
+        remotes: &mut Remotes<'_>,
+    ) -> Result<Bound, StartError> {
+        let inside = self.plans.iter().filter(|plan| self.hosts(&plan.name)).flat_map(|plan| &plan.clients);
+        let outside = outside.iter().filter(|_| self.process.name == MAIN);
+        let runner = self.settings.section::<CallSettings>("calls")?.runner;
+        let (mut metrics, mut targets) = (Vec::new(), BTreeMap::new());
+        for channel in inside.chain(outside) {
+            let contract = channel.contract().name;
+            let target = match (self.mounts.get(contract), runner) {
+                (Some(mount), LocalRunner::Direct) => Target::Direct(mount.clone()),
+                (Some(mount), LocalRunner::Encoded) => Target::Encoded(mount.clone()),
+                (None, _) => Target::Remote(remotes.to(self, contract)?),
+            };
+            targets.insert(contract, target.clone());
+            channel.bind_to(target).map_err(|error| StartError::part("an edge", error.message()))?;
+            metrics.push(Arc::clone(channel.edge_metrics()));
+        }
+        Ok((metrics, targets))
+    }
+
+    fn serve_internal(&mut self, mut stopping: watch::Receiver<bool>, drain: Duration) -> Option<JoinHandle<()>> {
+        let (server, _) = self.internal.take()?;
+        let declared = self.graph.edges.iter().map(|edge| (&*edge.from, edge.contract));
+        let edges: EdgeSet = declared.chain(self.mounts.keys().map(|contract| (GATEWAY, *contract))).collect();
+        let services = self.mounts.values().map(|mount| Arc::clone(mount.dispatch())).collect();
+        let stop = async move {
+            // An error means that nobody is left to say so.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        Some(tokio::spawn(async move {
+            let drained = server.serve(services, edges, stop, drain).await;
+            if drained.cut > 0 {
+                tracing::warn!(connections = drained.cut, "calls of other processes were cut off at the end of the drain time");
+            }
+        }))
+    }
+
+    /// One readiness check for every store and every module in another process.
+    fn checks(&self, running: &Running) -> Vec<(String, Check)> {
+        let stores = self.stores.iter().map(|(module, store)| {
+            let store = store.clone();
+            let check: Check = Arc::new(move || {
+                let store = store.clone();
+                Box::pin(async move { store.health().await })
+            });
+            (format!("store {module}"), check)
+        });
+        let remotes = running.remotes.iter().map(|(remote, contract)| {
+            let (remote, contract) = (Arc::clone(remote), *contract);
+            let name = format!("module {}", remote.module());
+            let check: Check = Arc::new(move || {
+                let remote = Arc::clone(&remote);
+                Box::pin(async move { remote.check(contract, CHECK_TIMEOUT).await })
+            });
+            (name, check)
+        });
+        stores.chain(remotes).collect()
+    }
+
+    fn take_tasks(&mut self) -> Tasks {
+        let mut tasks = Tasks::default();
+        let hosted = self.process.modules.clone();
+        for plan in self.plans.iter_mut().filter(|plan| hosted.iter().any(|name| **name == *plan.name)) {
+            let home = self.surroundings.home(&plan.name);
+            tasks.at_start.extend(plan.at_start.drain(..).map(|task| (Arc::clone(&home), task)));
+            tasks.background.extend(plan.background.drain(..).map(|task| (Arc::clone(&home), task)));
+        }
+        tasks
+    }
+}
+
+/// Where `store.url` says that the data is: `sqlite:` is below the data directory, `sqlite:DIR` below that directory.
+fn location(url: &str, data: &Path) -> Result<Location, String> {
+    if let Some(dir) = url.strip_prefix("sqlite:") {
+        let dir = if dir.is_empty() { data.join("modules") } else { dir.into() };
+        return Ok(Location::Sqlite { dir });
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Location::Postgres { url: url.into() });
+    }
+    Err("store.url begins neither with `sqlite:` nor with `postgres://`".to_owned())
+}
+
+/// The counters of the bound edges, and what each contract is bound to.
+type Bound = (Vec<Arc<EdgeMetrics>>, BTreeMap<&'static str, Target>);
+
+/// The tasks of the hosted modules, each with its module's home.
+#[derive(Default)]
+struct Tasks {
+    at_start: Vec<(Arc<Home>, Task)>,
+    background: Vec<(Arc<Home>, Task)>,
+}
+
+async fn run_background(home: Arc<Home>, task: Task, stopping: watch::Receiver<bool>) {
+    let (module, name) = (home.module().to_owned(), task.name);
+    if let Err(error) = (task.run)(Background::new(home, stopping)).await {
+        tracing::error!(module, task = name, ?error, "a background task failed");
+    }
+}
+
+/// The ways to modules in other processes, one a module.
+struct Remotes<'a> {
+    addresses: &'a BTreeMap<String, SocketAddr>,
+    made: BTreeMap<Arc<str>, (Arc<RemoteModule>, &'static str)>,
+}
+
+impl Remotes<'_> {
+    fn to(&mut self, host: &Host, contract: &'static str) -> Result<Arc<RemoteModule>, StartError> {
+        let module = host.graph.server_of(contract).cloned().unwrap_or_default();
+        if let Some((remote, _)) = self.made.get(&module) {
+            return Ok(Arc::clone(remote));
+        }
+        let process = host.topology.process_of(&module).cloned().unwrap_or_default();
+        let address = self.addresses.get(&process).copied().ok_or_else(|| {
+            StartError::Topology(format!(
+                "process `{process}` has no address: set processes.{process}.listen, or start the topology with `up`"
+            ))
+        })?;
+        let (_, identity) = host.internal.as_ref().ok_or_else(|| {
+            StartError::Topology(format!("module `{module}` runs in another process, but the topology is whole"))
+        })?;
+        let remote = RemoteProcess::new(address.to_string(), identity)
+            .module(&module)
+            .map_err(|error| StartError::part(format!("the way to module `{module}`"), error))?;
+        self.made.insert(module, (Arc::clone(&remote), contract));
+        Ok(remote)
+    }
+}
+
+/// Whether the gateway opens its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// On the address of the settings.
+    AsSet,
+    /// Not at all: somebody else serves its router.
+    No,
+}
+
+/// Starts the whole application without a port.
+pub(crate) async fn start_embedded(app: &App, settings: Settings) -> Result<Running, StartError> {
+    let topology = Topology::whole(&app.module_names());
+    Host::prepare(app, settings, &topology, MAIN).await?.start(&BTreeMap::new(), Listen::No).await
+}
+
+/// Runs one process until it is told to stop.
+pub(crate) async fn run(
+    app: &App,
+    settings: Settings,
+    topology: &Topology,
+    process: &str,
+    until_stdin_ends: bool,
+) -> Result<(), StartError> {
+    drystone_telemetry::init(LogFormat::Text).map_err(|problem| StartError::part("the log", problem))?;
+    let stop = stop_signal()?;
+    let data = settings.section::<AppSettings>("app")?.data;
+    let addresses: BTreeMap<String, SocketAddr> =
+        topology.processes.iter().filter_map(|p| Some((p.name.clone(), p.listen?))).collect();
+    let host = Host::prepare(app, settings, topology, process).await?;
+    let internal = host.internal_address();
+    let running = host.start(&addresses, Listen::AsSet).await?;
+    process_file::write(&data, process, running.gateway_address(), internal)?;
+    announce(app, &data, process, &running, internal);
+    let parent = async {
+        if until_stdin_ends { stdin_end().await } else { std::future::pending().await }
+    };
+    tokio::select! {
+        () = stop => {}
+        () = parent => {}
+    }
+    println!("{process} stops");
+    running.stop().await;
+    process_file::remove(&data, process);
+    Ok(())
+}
+
+/// Tells a person where things are.
+fn announce(app: &App, data: &Path, process: &str, running: &Running, internal: Option<SocketAddr>) {
+    println!("{} {} runs: process {process}, data in {}", app.name, app.version, data.display());
+    if let Some(address) = internal {
+        println!("  other processes  {address} (gRPC, mutual TLS)");
+    }
+    let Some(address) = running.gateway_address() else { return };
+    println!("  REST and gRPC    http://{address}");
+    println!("  OpenAPI          http://{address}/openapi.json");
+    println!("  health           http://{address}/readyz");
+    println!("  development mode: the tenant is whatever the header drystone-tenant says; loopback only");
+    for hint in &app.hints {
+        println!("{}", hint.replace("{gateway}", &format!("http://{address}")));
+    }
+}

@@ -1,0 +1,236 @@
+//! `Module` and `Wire`: what a module is made of, declared before anything runs.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use drystone_call::{AnyChannel, Channel, ContractClient, Home, Principal, Result, Served, ServiceDef as _, TenantId};
+use drystone_store::{Migrations, Store};
+use futures_util::future::BoxFuture;
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::StartError;
+use crate::settings::Settings;
+
+/// One bounded context: contract, code, store, migrations.
+///
+/// A module is declared, not started: its wiring runs in every process of the application, also in those that do not host it,
+/// so that the whole graph is known before anything runs. Wiring therefore does no I/O.
+#[derive(Clone)]
+pub struct Module {
+    name: Arc<str>,
+    migrations: Migrations,
+    wire: Arc<dyn Fn(&mut Wire<'_>) + Send + Sync>,
+}
+
+impl Module {
+    /// A module of this name, which is also the name of its database: 1 to 40 characters of `a-z`, `0-9` and `_`, beginning
+    /// with a letter.
+    ///
+    /// # Panics
+    /// If the name is not one.
+    #[must_use]
+    #[track_caller]
+    pub fn new(name: &str) -> Self {
+        let known = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        assert!(
+            known && name.len() <= 40 && name.starts_with(|c: char| c.is_ascii_lowercase()),
+            "{name:?} is not a module's name: use 1 to 40 characters of a-z, 0-9 and _, beginning with a letter"
+        );
+        Self { name: name.into(), migrations: Migrations::NONE, wire: Arc::new(|_| {}) }
+    }
+
+    /// The migrations of the module's store.
+    #[must_use]
+    pub fn migrations(mut self, migrations: Migrations) -> Self {
+        self.migrations = migrations;
+        self
+    }
+
+    /// Declares what the module serves and what it needs.
+    #[must_use]
+    pub fn wire(mut self, wire: impl Fn(&mut Wire<'_>) + Send + Sync + 'static) -> Self {
+        self.wire = Arc::new(wire);
+        self
+    }
+
+    /// The module's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs the wiring.
+    pub(crate) fn plan(&self, settings: &Settings) -> Result<ModulePlan, StartError> {
+        let mut wire = Wire {
+            settings,
+            problems: Vec::new(),
+            channels: BTreeMap::new(),
+            plan: ModulePlan {
+                name: Arc::clone(&self.name),
+                migrations: self.migrations,
+                store: Store::unopened(&self.name),
+                uses_store: false,
+                served: Vec::new(),
+                clients: Vec::new(),
+                routes: Router::new(),
+                at_start: Vec::new(),
+                background: Vec::new(),
+            },
+        };
+        (self.wire)(&mut wire);
+        match wire.problems.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => Ok(wire.plan),
+        }
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A task of a module outside any call.
+pub(crate) struct Task {
+    pub(crate) name: &'static str,
+    pub(crate) run: Box<dyn FnOnce(Background) -> BoxFuture<'static, Result<()>> + Send + Sync>,
+}
+
+/// A module after its wiring ran.
+pub(crate) struct ModulePlan {
+    pub(crate) name: Arc<str>,
+    pub(crate) migrations: Migrations,
+    pub(crate) store: Store,
+    pub(crate) uses_store: bool,
+    pub(crate) served: Vec<Served>,
+    pub(crate) clients: Vec<Arc<dyn AnyChannel>>,
+    pub(crate) routes: Router,
+    pub(crate) at_start: Vec<Task>,
+    pub(crate) background: Vec<Task>,
+}
+
+/// Declares what one module serves and needs.
+pub struct Wire<'a> {
+    settings: &'a Settings,
+    problems: Vec<StartError>,
+    channels: BTreeMap<&'static str, Box<dyn Any>>,
+    plan: ModulePlan,
+}
+
+impl Wire<'_> {
+    /// A client of another module's contract; declares the edge from this module to it.
+    pub fn client<C: ContractClient>(&mut self) -> C {
+        let contract = C::Service::contract().name;
+        // One channel an edge, however many clients the module asks for.
+        let known = self.channels.get(contract).and_then(|any| any.downcast_ref::<Channel<C::Service>>()).cloned();
+        let channel = known.unwrap_or_else(|| {
+            let channel = Channel::<C::Service>::unbound(Some(&self.plan.name), &self.plan.name);
+            self.plan.clients.push(Arc::new(channel.clone()));
+            self.channels.insert(contract, Box::new(channel.clone()));
+            channel
+        });
+        C::from_channel(channel)
+    }
+
+    /// Serves a contract.
+    pub fn serve(&mut self, served: Served) {
+        self.plan.served.push(served);
+    }
+
+    /// The module's store, in which every transaction is one tenant's.
+    pub fn store(&mut self) -> Store {
+        self.plan.uses_store = true;
+        self.plan.store.clone()
+    }
+
+    /// The module's data of no tenant.
+    pub fn shared_store(&mut self) -> Store {
+        self.plan.uses_store = true;
+        self.plan.store.shared()
+    }
+
+    /// The module's settings: the section `[modules.<name>]`.
+    ///
+    /// Settings that do not fit keep the application from starting; wiring goes on with the defaults until then.
+    pub fn config<T: DeserializeOwned + Default>(&mut self) -> T {
+        self.settings.section(&format!("modules.{}", self.plan.name)).unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            T::default()
+        })
+    }
+
+    /// A secret, from the variable `DRYSTONE_SECRET__<MODULE>__<NAME>` or from the file that
+    /// `DRYSTONE_SECRET__<MODULE>__<NAME>_FILE` names. A missing secret keeps the application from starting.
+    pub fn secret(&mut self, name: &str) -> SecretString {
+        let variable = format!("DRYSTONE_SECRET__{}__{}", self.plan.name, name).to_uppercase();
+        let file = format!("{variable}_FILE");
+        let found = std::env::var(&variable).ok().or_else(|| {
+            let path = std::env::var(&file).ok()?;
+            std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+        });
+        if found.is_none() {
+            let problem = format!("the secret `{name}` is missing: set {variable}, or {file} to a file that holds it");
+            self.problems.push(StartError::Wiring { module: self.plan.name.to_string(), problem });
+        }
+        SecretString::from(found.unwrap_or_default())
+    }
+
+    /// Work to be done before the module's process is ready, such as sowing first data. Runs at every start.
+    pub fn at_start<F, Fut>(&mut self, name: &'static str, run: F)
+    where
+        F: FnOnce(Background) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.plan.at_start.push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
+    }
+
+    /// Work that goes on beside the calls until the process stops.
+    pub fn background<F, Fut>(&mut self, name: &'static str, run: F)
+    where
+        F: FnOnce(Background) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.plan.background.push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
+    }
+
+    /// HTTP routes beside the contracts, mounted in the gateway when it runs in the module's process.
+    pub fn routes(&mut self, routes: Router) {
+        let all = std::mem::take(&mut self.plan.routes);
+        self.plan.routes = all.merge(routes);
+    }
+}
+
+/// The surroundings of a task outside any call.
+#[derive(Clone, Debug)]
+pub struct Background {
+    home: Arc<Home>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Background {
+    pub(crate) fn new(home: Arc<Home>, stopping: watch::Receiver<bool>) -> Self {
+        Self { home, stopping }
+    }
+
+    /// A context for work on one tenant's data, acting as the module itself.
+    ///
+    /// # Errors
+    /// `TENANT_MALFORMED` if the name is not one.
+    pub fn context(&self, tenant: &str) -> Result<drystone_call::Context> {
+        let principal = Principal::new(&format!("module:{}", self.home.module()))?;
+        Ok(drystone_call::Context::mint(Arc::clone(&self.home), TenantId::new(tenant)?, principal))
+    }
+
+    /// Completes when the process begins to stop.
+    pub async fn stopping(&mut self) {
+        // An error means that the process is gone already.
+        let _ = self.stopping.wait_for(|stopping| *stopping).await;
+    }
+}

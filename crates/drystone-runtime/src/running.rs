@@ -1,0 +1,190 @@
+//! A process that serves, and how it stops.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use drystone_call::{
+    AnyChannel as _, Channel, Context, ContractClient, EdgeMetrics, Home, Principal, Result, ServiceDef as _, Target,
+    TenantId,
+};
+use drystone_gateway::Gateway;
+use drystone_store::Store;
+use drystone_transport::{GATEWAY, RemoteModule};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::StartError;
+use crate::entrance::Entrance;
+use crate::host::Listen;
+
+/// A started process of an application.
+pub struct Running {
+    process: String,
+    stopper: watch::Sender<bool>,
+    home: Arc<Home>,
+    pub(crate) drain: Duration,
+    pub(crate) edges: Vec<Arc<EdgeMetrics>>,
+    clients: Mutex<Vec<Arc<EdgeMetrics>>>,
+    pub(crate) internal: Option<JoinHandle<()>>,
+    pub(crate) remotes: Vec<(Arc<RemoteModule>, &'static str)>,
+    pub(crate) targets: BTreeMap<&'static str, Target>,
+    pub(crate) tasks: Vec<JoinHandle<()>>,
+    pub(crate) stores: Vec<(Arc<str>, Store)>,
+    gateway: Option<Gateway>,
+    serving: Option<(SocketAddr, JoinHandle<()>)>,
+}
+
+impl Running {
+    pub(crate) fn new(process: String, stopper: watch::Sender<bool>, home: Arc<Home>) -> Self {
+        Self {
+            process,
+            stopper,
+            home,
+            drain: Duration::ZERO,
+            edges: Vec::new(),
+            clients: Mutex::default(),
+            internal: None,
+            remotes: Vec::new(),
+            targets: BTreeMap::new(),
+            tasks: Vec::new(),
+            stores: Vec::new(),
+            gateway: None,
+            serving: None,
+        }
+    }
+
+    pub(crate) async fn open_entrance(
+        &mut self,
+        entrance: Entrance,
+        listen: Listen,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Result<(), StartError> {
+        let Entrance { gateway, listen: address } = entrance;
+        if listen == Listen::AsSet {
+            let part = || format!("the gateway on {address}");
+            let listener = TcpListener::bind(address).await.map_err(|error| StartError::part(part(), error))?;
+            let address = listener.local_addr().map_err(|error| StartError::part(part(), error))?;
+            let stop = async move {
+                // An error means that nobody is left to say so.
+                let _ = stopping.wait_for(|stopping| *stopping).await;
+            };
+            let (served, drain) = (gateway.clone(), self.drain);
+            self.serving = Some((address, tokio::spawn(async move {
+                let serve = drystone_gateway::serve(listener, served, stop, drain);
+                let drained = serve.await;
+                if drained.cut > 0 {
+                    tracing::warn!(connections = drained.cut, "requests were cut off at the end of the drain time");
+                }
+            })));
+        }
+        self.gateway = Some(gateway);
+        Ok(())
+    }
+
+    /// The process's name in the topology.
+    #[must_use]
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
+    /// The address on which the gateway listens, if it does in this process.
+    #[must_use]
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.serving.as_ref().map(|(address, _)| *address)
+    }
+
+    /// The gateway as a tower service, if it is in this process.
+    #[must_use]
+    pub fn service(&self) -> Option<Gateway> {
+        self.gateway.clone()
+    }
+
+    /// The gateway as an axum router, if it is in this process.
+    #[must_use]
+    pub fn router(&self) -> Option<Router> {
+        self.gateway.clone().map(Gateway::into_router)
+    }
+
+    /// A client that calls as the gateway does.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if this process neither hosts the contract nor has a way to it.
+    pub fn client<C: ContractClient>(&self) -> Result<C> {
+        let contract = C::Service::contract().name;
+        let channel = Channel::<C::Service>::unbound(Some(GATEWAY), GATEWAY);
+        let target = self.target(contract).ok_or_else(|| {
+            drystone_call::Error::unavailable(format!("process {} has no way to {contract}", self.process))
+        })?;
+        channel.bind_to(target)?;
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(channel.metrics()));
+        Ok(C::from_channel(channel))
+    }
+
+    fn target(&self, contract: &str) -> Option<Target> {
+        self.targets.get(contract).cloned()
+    }
+
+    /// A context as the gateway mints them.
+    ///
+    /// # Errors
+    /// `TENANT_MALFORMED` or `INVALID_ARGUMENT` if a name is not one.
+    pub fn context(&self, tenant: &str, principal: &str) -> Result<Context> {
+        Ok(Context::mint(Arc::clone(&self.home), TenantId::new(tenant)?, Principal::new(principal)?))
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// The counters of every edge that begins in this process, those of [`Running::client`]s included.
+    #[must_use]
+    pub fn edges(&self) -> Vec<Arc<EdgeMetrics>> {
+        let mut edges = self.edges.clone();
+        edges.extend(self.clients.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        edges
+    }
+
+    /// The connections opened to other processes so far.
+    #[must_use]
+    pub fn remote_connections(&self) -> u64 {
+        self.remotes.iter().map(|(remote, _)| remote.metrics().connections.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The stores of the hosted modules.
+    #[must_use]
+    pub fn store(&self, module: &str) -> Option<&Store> {
+        self.stores.iter().find(|(name, _)| **name == *module).map(|(_, store)| store)
+    }
+
+    /// Stops in order: no new calls, calls in progress finish within the drain time, background work ends, stores close.
+    pub async fn stop(self) {
+        // An error means that nothing listens any more.
+        let _ = self.stopper.send(true);
+        let servers = self.serving.into_iter().map(|(_, serving)| serving).chain(self.internal);
+        let ended = async {
+            for task in servers.chain(self.tasks) {
+                // A task that panicked has said so.
+                let _ = task.await;
+            }
+        };
+        if timeout(self.drain, ended).await.is_err() {
+            tracing::warn!(process = self.process, "calls in progress were cut off at the end of the drain time");
+        }
+        for (_, store) in self.stores {
+            store.close().await;
+        }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("process", &self.process).finish_non_exhaustive()
+    }
+}

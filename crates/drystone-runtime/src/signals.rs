@@ -1,0 +1,36 @@
+//! When to stop: signals, and the end of standard input.
+
+use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::StartError;
+
+/// Completes at the first SIGINT or SIGTERM. A second one ends the process at once, whatever it does then.
+///
+/// # Errors
+/// If the handlers cannot be installed.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
+    let install = |kind| signal(kind).map_err(|error| StartError::part("signal handling", error));
+    let (mut interrupt, mut terminate) = (install(SignalKind::interrupt())?, install(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            eprintln!("stopping at once, as asked a second time");
+            std::process::exit(130);
+        });
+    })
+}
+
+/// Completes when standard input ends.
+pub(crate) async fn stdin_end() {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = [0; 64];
+    while matches!(stdin.read(&mut buffer).await, Ok(read) if read > 0) {}
+}

@@ -1,0 +1,96 @@
+//! What the settings say of the process: data directory, stores, clock and ids.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drystone_call::{Clock, Home, ManualClock, RandomIds, SeededIds, SystemClock};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::StartError;
+use crate::settings::Settings;
+
+/// `[app]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AppSettings {
+    pub(crate) data: PathBuf,
+    drain: u64,
+}
+
+impl AppSettings {
+    /// The time that calls in progress may take to finish.
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain)
+    }
+}
+
+/// `[store]`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoreSettings {
+    pub(crate) url: String,
+}
+
+/// `[calls]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallSettings {
+    pub(crate) runner: LocalRunner,
+}
+
+/// How modules of one process call each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LocalRunner {
+    /// The message moves.
+    #[default]
+    Direct,
+    /// The message is encoded and decoded.
+    Encoded,
+}
+
+/// `[determinism]`: for tests and demonstrations.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Determinism {
+    /// Ids repeat from this seed.
+    seed: Option<u64>,
+    /// The time of day at which the clock stands still.
+    clock: Option<toml::value::Datetime>,
+}
+
+/// The clock and the ids of the process's modules.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    clock: Arc<dyn Clock>,
+    seed: Option<u64>,
+}
+
+impl Surroundings {
+    /// What `[determinism]` says, the machine's clock and random ids otherwise.
+    pub(crate) fn read(settings: &Settings) -> Result<Self, StartError> {
+        let Determinism { seed, clock } = settings.section("determinism")?;
+        let clock: Arc<dyn Clock> = match clock {
+            None => Arc::new(SystemClock),
+            Some(time) => {
+                let time = OffsetDateTime::parse(&time.to_string(), &Rfc3339).map_err(|error| StartError::Settings {
+                    place: "settings".to_owned(),
+                    problem: format!("determinism.clock = {time}: {error}; write it as 2026-01-01T00:00:00Z"),
+                })?;
+                Arc::new(ManualClock::at(time.into()))
+            }
+        };
+        Ok(Self { clock, seed })
+    }
+
+    /// The home of a module.
+    pub(crate) fn home(&self, module: &str) -> Arc<Home> {
+        match self.seed {
+            Some(seed) => Home::new(module, Arc::clone(&self.clock), Arc::new(SeededIds::new(seed, module))),
+            None => Home::new(module, Arc::clone(&self.clock), Arc::new(RandomIds)),
+        }
+    }
+}

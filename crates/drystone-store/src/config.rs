@@ -1,0 +1,77 @@
+//! Where a store lives and which limits it keeps.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drystone_call::Home;
+use secrecy::SecretString;
+
+use crate::migrate::Migrations;
+
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// Embedded SQLite: files below `<dir>/<module>/`.
+    Sqlite {
+        /// The directory that holds one directory per module.
+        dir: PathBuf,
+    },
+    /// A PostgreSQL server: one schema per module.
+    Postgres {
+        /// The connection string, of the role that owns the schema; never printed.
+        url: SecretString,
+    },
+}
+
+/// What a store needs to open.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Where the data is.
+    pub location: Location,
+    /// The module's migrations.
+    pub migrations: Migrations,
+    /// The module's name, clock and ids.
+    pub home: Arc<Home>,
+    /// How long a transaction may be held open; on SQLite the tenant's other writers wait meanwhile. 1 s by default.
+    pub hold_limit: Duration,
+    /// How many tenants' files stay open. 256 by default.
+    pub max_open_files: usize,
+    /// How many readers, or on PostgreSQL connections, work at once; on SQLite per file. 8 by default.
+    pub max_readers: usize,
+    /// How long outcomes are kept under their idempotency keys. 7 days by default.
+    pub key_retention: Duration,
+    /// What only tests turn.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub testing: Testing,
+}
+
+/// Knobs for tests that show what a safeguard is for.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Testing {
+    /// Acknowledge without an fsync.
+    pub synchronous_off: bool,
+    /// The file's limit in pages: a full disk, at will.
+    pub max_pages: Option<u32>,
+}
+
+impl StoreConfig {
+    /// The defaults for a module at `home`.
+    #[must_use]
+    pub fn new(location: Location, migrations: Migrations, home: Arc<Home>) -> Self {
+        Self {
+            location,
+            migrations,
+            home,
+            hold_limit: Duration::from_secs(1),
+            max_open_files: 256,
+            max_readers: 8,
+            key_retention: Duration::from_hours(7 * 24),
+            #[cfg(feature = "testing")]
+            testing: Testing::default(),
+        }
+    }
+}

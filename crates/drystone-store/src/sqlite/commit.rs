@@ -1,0 +1,46 @@
+//! The commit thread: COMMIT and its fsync, away from the tasks that run statements.
+//!
+//! The flush belongs to the store: a caller's future may be gone by then. One thread serves all files of a module, so two tenants' commits follow one
+//! another; they share one disk anyway.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+
+use super::queue::Queue;
+use super::writer::Writer;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The way to the commit thread. The thread ends when the last way to it is gone.
+#[derive(Clone)]
+pub(crate) struct Committer(Sender<Job>);
+
+impl Committer {
+    /// Starts the thread of a module.
+    pub(crate) fn start(module: &str) -> std::io::Result<Self> {
+        let (sender, jobs): (Sender<Job>, Receiver<Job>) = channel();
+        std::thread::Builder::new().name(format!("commit-{module}")).spawn(move || {
+            for job in jobs {
+                job();
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    /// Commits the writer's group, tells its members, and gives the writer back to its queue.
+    pub(crate) fn flush(&self, queue: &Arc<Queue>, mut writer: Box<Writer>) {
+        let queue = Arc::clone(queue);
+        self.later(Box::new(move || {
+            writer.commit();
+            queue.release(writer);
+        }));
+    }
+
+    /// Runs something that may touch the disk on the thread.
+    pub(crate) fn later(&self, job: Job) {
+        if let Err(unsent) = self.0.send(job) {
+            // The thread ended by a panic; the work must not be lost with it.
+            (unsent.0)();
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The tables of the platform, and the module's migrations, in one file.
+
+use drystone_call::{Error, Result};
+use rusqlite::Connection;
+
+use super::conn::Conn;
+use crate::migrate::{self, Applied, Migration};
+
+const PLATFORM: &str = "
+create table if not exists drystone_migrations (
+    version integer primary key,
+    name text not null,
+    checksum text not null,
+    applied integer not null
+) strict;
+create table if not exists drystone_idempotency (
+    id integer primary key,
+    tenant text not null,
+    principal text not null,
+    method text not null,
+    key text not null,
+    fingerprint blob not null,
+    descriptor_hash integer not null,
+    kind integer not null,
+    body blob not null,
+    created integer not null,
+    unique (tenant, principal, method, key)
+) strict;
+";
+
+const REGISTRY: &str = "
+create table if not exists drystone_tenants (name text primary key, created integer not null) strict, without rowid;
+";
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The module's data of no tenant, and the registry of tenants.
+    Shared,
+    /// One tenant's data.
+    Tenant,
+}
+
+/// Brings a file to the module's version.
+///
+/// # Errors
+/// `FAILED_PRECONDITION` if a migration fails or an applied one was edited; the file is then at the last one that ran.
+pub(crate) fn migrate(conn: &Conn, kind: Kind, all: &[Migration], place: &str, now: i64) -> Result<()> {
+    let applied = match conn.own(applied) {
+        Ok(applied) => applied,
+        Err(_) => {
+            create(conn, kind)?;
+            Vec::new()
+        }
+    };
+    for migration in migrate::plan(all, &applied, place)? {
+        apply(conn, migration, now).map_err(|cause| migrate::failed(migration, place, cause))?;
+        tracing::info!(target: "drystone::store", place, migration = migration.name, "migrated");
+    }
+    Ok(())
+}
+
+fn create(conn: &Conn, kind: Kind) -> Result<()> {
+    in_transaction(conn, || {
+        conn.own(|db| {
+            db.execute_batch(PLATFORM)?;
+            if kind == Kind::Shared { db.execute_batch(REGISTRY) } else { Ok(()) }
+        })
+    })
+    .map_err(Error::from)
+}
+
+fn applied(db: &Connection) -> rusqlite::Result<Vec<Applied>> {
+    let mut statement = db.prepare("select version, name, checksum from drystone_migrations order by version")?;
+    let rows = statement.query_map([], |row| {
+        Ok(Applied { version: row.get(0)?, name: row.get(1)?, checksum: row.get(2)? })
+    })?;
+    rows.collect()
+}
+
+/// Runs one migration, which may not end its transaction: the authorizer refuses that.
+fn apply(conn: &Conn, migration: &Migration, now: i64) -> rusqlite::Result<()> {
+    in_transaction(conn, || {
+        conn.db.execute_batch(migration.sql)?;
+        let line = (migration.version, migration.name, migrate::checksum(migration), now);
+        let insert = "insert into drystone_migrations (version, name, checksum, applied) values (?, ?, ?, ?)";
+        conn.own(|db| db.execute(insert, line)).map(drop)
+    })
+}
+
+fn in_transaction(conn: &Conn, work: impl FnOnce() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    conn.run("begin immediate")?;
+    match work() {
+        Ok(()) => conn.run("commit"),
+        Err(cause) => {
+            if !conn.db.is_autocommit() {
+                conn.run("rollback")?;
+            }
+            Err(cause)
+        }
+    }
+}

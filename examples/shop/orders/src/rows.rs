@@ -1,0 +1,48 @@
+//! Orders as they are stored.
+
+use drystone::prelude::*;
+use orders_api::{Money, Order, OrderState, OrdersReason};
+
+#[derive(Clone, Row)]
+pub(crate) struct OrderRow {
+    pub(crate) id: String,
+    pub(crate) user_id: String,
+    pub(crate) sku: String,
+    pub(crate) quantity: i64,
+    pub(crate) currency_code: String,
+    pub(crate) total_minor: i64,
+    pub(crate) state: i32,
+    pub(crate) decline_reason: String,
+    /// Microseconds since 1970.
+    pub(crate) created: i64,
+}
+
+impl OrderRow {
+    pub(crate) fn is(&self, state: OrderState) -> bool {
+        self.state == state as i32
+    }
+}
+
+impl From<OrderRow> for Order {
+    fn from(row: OrderRow) -> Self {
+        Self {
+            id: row.id,
+            user_id: row.user_id,
+            sku: row.sku,
+            quantity: row.quantity,
+            total: Some(Money { currency_code: row.currency_code, minor_units: row.total_minor }),
+            state: row.state,
+            create_time: Some(timestamp(row.created)),
+            decline_reason: row.decline_reason,
+        }
+    }
+}
+
+/// The order of this id.
+pub(crate) async fn find(store: &Store, cx: &mut Context, id: &str) -> Result<Option<OrderRow>> {
+    store.read(cx).await?.query("select * from orders where id = $1").bind((id,)).optional().await
+}
+
+pub(crate) fn unknown_order(id: &str) -> Error {
+    OrdersReason::OrderNotFound.error(format!("there is no order {id:?}"))
+}

@@ -1,0 +1,129 @@
+//! `cargo xtask services`: a PostgreSQL to develop against, gone without a trace on Ctrl-C.
+//!
+//! A shell in a process group of its own starts the server and waits for the end of its standard input. The write end is held by this
+//! process alone, so however this process ends, the shell stops the server and removes its directory.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::{Result, needs};
+
+/// Arguments: the directory, the directory of the binaries, the port, and the words that change to the server's user, if any.
+const SCRIPT: &str = r#"
+directory=$1 binaries=$2 port=$3
+shift 3
+"$@" "$binaries/initdb" --pgdata="$directory/data" --username=postgres --auth=trust --encoding=UTF8 --no-locale \
+    >"$directory/log" 2>&1 || { cat "$directory/log" >&2; rm -rf "$directory"; exit 1; }
+"$@" "$binaries/postgres" -D "$directory/data" -k "$directory" -p "$port" -c listen_addresses=127.0.0.1 \
+    >>"$directory/log" 2>&1 </dev/null &
+server=$!
+tries=0
+until "$binaries/pg_isready" --quiet --host=127.0.0.1 --port="$port"; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 100 ] || ! kill -0 "$server" 2>/dev/null; then
+        cat "$directory/log" >&2
+        kill -INT "$server" 2>/dev/null
+        rm -rf "$directory"
+        exit 1
+    fi
+    sleep 0.1
+done
+echo ready
+cat >/dev/null
+kill -INT "$server" 2>/dev/null
+wait "$server"
+rm -rf "$directory"
+"#;
+
+/// Starts the server, prints its URL and waits for Ctrl-C.
+pub(crate) fn run() -> Result {
+    let mut server = start()?;
+    println!("{}", server.url);
+    eprintln!("Ctrl-C stops it and removes {}", server.directory.display());
+    let status = server.shell.wait().map_err(|error| format!("PostgreSQL cannot be waited for: {error}"))?;
+    Err(format!("PostgreSQL ended by itself ({status})"))
+}
+
+/// A running server; it stops when this is dropped.
+struct Server {
+    url: String,
+    directory: PathBuf,
+    shell: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        // Nothing is left to do about a shell that cannot be waited for.
+        let _ = self.shell.wait();
+    }
+}
+
+fn start() -> Result<Server> {
+    needs::ensure(&[needs::POSTGRES])?;
+    let binaries =
+        needs::postgres_binaries().ok_or("PostgreSQL's server was here a moment ago and is gone")?;
+    let directory = std::env::temp_dir().join(format!("drystone-services-{}", std::process::id()));
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&directory)
+        .map_err(|error| format!("{}: cannot be made: {error}", directory.display()))?;
+    let user = user_change(&directory)?;
+    let port = free_port()?;
+    let mut shell = Command::new("sh")
+        .args(["-c", SCRIPT, "sh"])
+        .args([directory.as_os_str(), binaries.as_os_str()])
+        .arg(port.to_string())
+        .args(user)
+        .current_dir(&directory)
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("sh cannot be started: {error}"))?;
+    let mut first = [0; 5];
+    let read = shell.stdout.take().map(|mut stdout| stdout.read_exact(&mut first));
+    let server = Server { url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), directory, shell };
+    if matches!(read, Some(Ok(()))) && first == *b"ready" {
+        return Ok(server);
+    }
+    Err("PostgreSQL did not start; its own words are above".to_owned())
+}
+
+/// The words that run a command as the server's user: PostgreSQL refuses to be root's.
+fn user_change(directory: &Path) -> Result<&'static [&'static str]> {
+    if !needs::is_root() {
+        return Ok(&["env"]);
+    }
+    let path = directory.to_string_lossy();
+    if !needs::succeeds("chown", &["postgres:", &path]) {
+        return Err(format!("{path}: cannot be given to the user postgres"));
+    }
+    Ok(&["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"])
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    listener.map(|address| address.port()).map_err(|error| format!("no port is free on 127.0.0.1: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_answers_and_leaves_nothing_behind() {
+        let server = start().unwrap();
+        let psql = needs::postgres_binaries().unwrap().join("psql");
+        let output = Command::new(psql).args([&server.url, "-Atc", "select 6 * 7"]).output().unwrap();
+        assert_eq!(output.stdout, b"42\n", "{}", String::from_utf8_lossy(&output.stderr));
+        let directory = server.directory.clone();
+        drop(server);
+        assert!(!directory.exists());
+    }
+}

@@ -1,0 +1,65 @@
+//! `cargo xtask test`: everything that the tests need, then all of them.
+//!
+//! Documentation tests run first, so that the last lines on the screen are the test runner's own. With words after it (`cargo xtask test
+//! -p drystone-store`) it runs only what the runner selects by them.
+
+use std::process::Command;
+
+use crate::{Result, needs, tree};
+
+/// The runner's step and, before it, the documentation tests.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    words: Vec<String>,
+}
+
+/// Runs the suite.
+pub(crate) fn run(rest: &[&str]) -> Result {
+    needs::ensure(&[needs::COMPILER, needs::POSTGRES, needs::PYTHON])?;
+    let has_nextest = needs::succeeds("cargo", &["nextest", "--version"]);
+    for Step { words } in steps(has_nextest, rest) {
+        let line = format!("cargo {}", words.join(" "));
+        eprintln!("$ {line}");
+        let status = Command::new("cargo").args(&words).current_dir(tree::root()).status();
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(format!("`{line}` failed: {status}")),
+            Err(error) => return Err(format!("`{line}` cannot be run: {error}")),
+        }
+    }
+    Ok(())
+}
+
+/// Benches are left out: they measure, and a busy machine measures nothing.
+fn steps(has_nextest: bool, rest: &[&str]) -> Vec<Step> {
+    let step = |words: &[&str]| Step { words: words.iter().map(|word| (*word).to_owned()).collect() };
+    let runner: &[&str] = if has_nextest { &["nextest", "run"] } else { &["test"] };
+    if !rest.is_empty() {
+        return vec![step(&[runner, rest].concat())];
+    }
+    let targets = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
+    vec![step(&["test", "--quiet", "--workspace", "--doc"]), step(&[runner, &targets].concat())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(has_nextest: bool, rest: &[&str]) -> Vec<String> {
+        steps(has_nextest, rest).into_iter().map(|step| step.words.join(" ")).collect()
+    }
+
+    #[test]
+    fn the_runner_has_the_last_word() {
+        for (has_nextest, last) in [(true, "nextest run --workspace"), (false, "test --workspace")] {
+            let lines = lines(has_nextest, &[]);
+            assert!(lines[0].ends_with("--doc"), "{lines:?}");
+            assert!(lines[1].starts_with(last) && !lines[1].contains("bench"), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn words_go_to_the_runner() {
+        assert_eq!(lines(true, &["-p", "drystone-store"]), ["nextest run -p drystone-store"]);
+    }
+}
