@@ -4,6 +4,7 @@
 
 mod commands;
 mod headers;
+mod invariants;
 mod lengths;
 mod links;
 pub(crate) mod markdown;
@@ -24,10 +25,11 @@ pub(crate) fn run() -> Result {
 }
 
 fn findings(tree: &Tree) -> Vec<String> {
-    let rules: [fn(&Tree) -> Vec<String>; 7] = [
+    let rules: [fn(&Tree) -> Vec<String>; 8] = [
         headers::findings,
         lengths::findings,
         pages::findings,
+        invariants::findings,
         links::findings,
         commands::findings,
         versions::findings,

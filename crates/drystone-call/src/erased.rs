@@ -15,10 +15,14 @@ use crate::serve::{Dispatch, Mounted};
 use crate::service::{CallFn, MethodVisitor, Reply, ServiceDef};
 use crate::{Channel, Context, ContractInfo, Error, MethodInfo, Payload, Remote, Result, Runner};
 
+/// Mounts a service at a home, behind the gate of a store.
+type MountFn = dyn Fn(Arc<Home>, Option<Arc<dyn KeyGate>>) -> Mount + Send + Sync;
+
 /// A contract together with the object that serves it, as a module hands it to its wiring.
+#[derive(Clone)]
 pub struct Served {
     contract: &'static ContractInfo,
-    mount: Box<dyn Fn(Arc<Home>, Option<Arc<dyn KeyGate>>) -> Mount + Send + Sync>,
+    mount: Arc<MountFn>,
     outside: fn(&str) -> Arc<dyn AnyChannel>,
 }
 
@@ -28,7 +32,7 @@ impl Served {
     pub fn new<S: ServiceDef + ?Sized>(service: Arc<S>) -> Self {
         Self {
             contract: S::contract(),
-            mount: Box::new(move |home, gate| {
+            mount: Arc::new(move |home, gate| {
                 let mounted = Arc::new(Mounted::new(Arc::clone(&service), home, gate));
                 Mount { object: Arc::new(Arc::clone(&mounted)), dispatch: mounted }
             }),

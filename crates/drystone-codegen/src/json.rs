@@ -41,18 +41,14 @@ pub(crate) fn generate(
 /// Writes numbers that name no variant, where pbjson refuses them.
 fn open_enums(text: &str) -> String {
     const REFUSAL: &str = ".map_err(|_| serde::ser::Error::custom(format!(\"Invalid variant {}\", ";
-    let open = |line: &str| match line.split_once(REFUSAL) {
-        Some((before, after)) => match after.split_once(")))") {
-            Some((number, rest)) => {
-                format!(
-                    "{before}.map(Open::Known).or_else(|_| Ok::<_, S::Error>(Open::Number({number}))){rest}\n"
-                )
-            }
-            None => format!("{line}\n"),
-        },
-        None => format!("{line}\n"),
+    let open = |line: &str| {
+        let (before, after) = line.split_once(REFUSAL)?;
+        let (number, rest) = after.split_once(")))")?;
+        Some(format!(
+            "{before}.map(DryOpen::Known).or_else(|_| Ok::<_, S::Error>(DryOpen::Number({number}))){rest}"
+        ))
     };
-    text.lines().map(open).collect()
+    text.lines().map(|line| open(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
 fn pbjson(compiled: &Compiled, package: &str, externs: &[(String, String)]) -> Result<String, BuildError> {
@@ -120,7 +116,7 @@ impl Timed {
             if let Some((before, after)) = line.split_once(&call)
                 && let Some(value) = after.strip_suffix(")?;")
             {
-                return format!("{before}{call}&Zulu({value}))?;");
+                return format!("{before}{call}&DryZulu({value}))?;");
             }
         }
         line.to_owned()

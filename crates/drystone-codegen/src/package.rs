@@ -44,7 +44,7 @@ pub const DESCRIPTOR_SET: &[u8] = ::core::include_bytes!(\"@package@.bin\");
 ";
 
 const JSON: &str = "
-mod json {
+mod drystone_json {
 #[allow(unused_imports, reason = \"a package without messages needs none of these\")]
 use {super::*, ::drystone_call::codegen::{pbjson, serde}};
 

@@ -16,7 +16,8 @@ pub(crate) fn is_leaf(message: &MessageDescriptor) -> bool {
 pub(crate) fn has_text_form(kind: &Kind) -> bool {
     match kind {
         Kind::Message(message) => {
-            let is_time = matches!(message.full_name(), "google.protobuf.Timestamp" | "google.protobuf.Duration");
+            let is_time =
+                matches!(message.full_name(), "google.protobuf.Timestamp" | "google.protobuf.Duration");
             is_time || wrapped(message).is_some()
         }
         _ => true,
@@ -43,7 +44,9 @@ pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
             "false" => Ok(Value::Bool(false)),
             _ => Err(expected("true or false", text)),
         },
-        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => parse::<i32>(text, "a 32-bit integer").map(Value::from),
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
+            parse::<i32>(text, "a 32-bit integer").map(Value::from)
+        }
         Kind::Uint32 | Kind::Fixed32 => parse::<u32>(text, "an unsigned 32-bit integer").map(Value::from),
         // Canonical JSON writes 64-bit integers as strings.
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
@@ -101,8 +104,10 @@ fn enumerated(descriptor: &EnumDescriptor, text: &str) -> Result<Value, String> 
 
 fn well_known(message: &MessageDescriptor, text: &str) -> Result<Value, String> {
     match message.full_name() {
-        "google.protobuf.Timestamp" => parse::<prost_types::Timestamp>(text, "a time such as 2026-01-31T12:00:00Z")
-            .map(|_| Value::from(text)),
+        "google.protobuf.Timestamp" => {
+            parse::<prost_types::Timestamp>(text, "a time such as 2026-01-31T12:00:00Z")
+                .map(|_| Value::from(text))
+        }
         "google.protobuf.Duration" => {
             parse::<prost_types::Duration>(text, "a duration such as 1.5s").map(|_| Value::from(text))
         }

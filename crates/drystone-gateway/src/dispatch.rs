@@ -41,11 +41,11 @@ impl Table {
     fn add(&mut self, channel: &Arc<dyn AnyChannel>) -> Result<(), GatewayError> {
         let info = channel.contract();
         let contract = Contract::parse(info.descriptor_set, info.name)
-            .map_err(|cause| GatewayError::Descriptors { contract: info.name, cause })?;
+            .map_err(|cause| GatewayError::Descriptors { contract: info.name, cause: Box::new(cause) })?;
         for method in &contract.methods {
             let known = info.methods.iter().find(|known| known.name == method.name);
-            let known =
-                known.ok_or_else(|| GatewayError::Stale { contract: info.name, method: method.name.clone() })?;
+            let known = known
+                .ok_or_else(|| GatewayError::Stale { contract: info.name, method: method.name.clone() })?;
             for binding in &method.bindings {
                 let route = Route::compile(channel, known, method, binding)
                     .map_err(|problem| GatewayError::Binding { method: method.path.clone(), problem })?;

@@ -15,10 +15,12 @@ pub enum GatewayError {
         contract: &'static str,
         /// What the reader says.
         #[source]
-        cause: ContractError,
+        cause: Box<ContractError>,
     },
     /// The descriptors of a contract and its generated code differ.
-    #[error("the gateway cannot mount {contract}: its descriptors and its generated code differ at `{method}`; rebuild the crate of the contract")]
+    #[error(
+        "the gateway cannot mount {contract}: its descriptors and its generated code differ at `{method}`; rebuild the crate of the contract"
+    )]
     Stale {
         /// The contract.
         contract: &'static str,
@@ -40,7 +42,9 @@ pub enum GatewayError {
         contract: &'static str,
     },
     /// Two methods claim one route.
-    #[error("{first} and {second} both claim the route {route}; change the path in the (google.api.http) annotation of one of them")]
+    #[error(
+        "{first} and {second} both claim the route {route}; change the path in the (google.api.http) annotation of one of them"
+    )]
     RouteTaken {
         /// HTTP method and shape of the path.
         route: String,
@@ -50,7 +54,9 @@ pub enum GatewayError {
         second: String,
     },
     /// A method claims a route of the gateway's own.
-    #[error("{method} claims {path}, which the gateway answers itself; choose another path in its (google.api.http) annotation")]
+    #[error(
+        "{method} claims {path}, which the gateway answers itself; choose another path in its (google.api.http) annotation"
+    )]
     RouteReserved {
         /// The path.
         path: String,
@@ -58,7 +64,9 @@ pub enum GatewayError {
         method: String,
     },
     /// There is no way to tell who is asking.
-    #[error("the gateway has no way to tell who is asking; set development mode, in which callers name themselves and only this machine is served")]
+    #[error(
+        "the gateway has no way to tell who is asking; set development mode, in which callers name themselves and only this machine is served"
+    )]
     NoIdentity,
     /// Development mode would be open to other machines.
     #[error(

@@ -21,10 +21,15 @@ impl FieldPath {
         let mut path = Vec::with_capacity(1);
         let mut message = Some(message.clone());
         for name in names {
-            let Some(current) = message else { return Err(format!("`{name}` is asked of a field that has none")) };
-            let field = field(&current, name).ok_or_else(|| format!("{} has no field `{name}`", current.name()))?;
+            let Some(current) = message else {
+                return Err(format!("`{name}` is asked of a field that has none"));
+            };
+            let field =
+                field(&current, name).ok_or_else(|| format!("{} has no field `{name}`", current.name()))?;
             message = match field.kind() {
-                Kind::Message(inner) if !field.is_list() && !field.is_map() && !convert::is_leaf(&inner) => Some(inner),
+                Kind::Message(inner) if !field.is_list() && !field.is_map() && !convert::is_leaf(&inner) => {
+                    Some(inner)
+                }
                 _ => None,
             };
             path.push(field);
@@ -59,7 +64,9 @@ impl FieldPath {
             if inner.is_null() {
                 *inner = Value::Object(Map::new());
             }
-            let Value::Object(inner) = inner else { return Err(format!("`{}` is not an object", step.name())) };
+            let Value::Object(inner) = inner else {
+                return Err(format!("`{}` is not an object", step.name()));
+            };
             object = inner;
         }
         Ok(value_of(object, field))

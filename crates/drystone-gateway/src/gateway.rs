@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -125,11 +126,14 @@ impl Gateway {
                 let (parts, body) = request.into_parts();
                 shared.call(&shared.routes[index], &parts, matched, body).await
             }
-            Found::OtherMethods(methods) => problem::other_methods(request.method(), path, Some(allow(&methods))),
+            Found::OtherMethods(methods) => {
+                problem::other_methods(request.method(), path, Some(allow(&methods)))
+            }
             Found::Nothing => match shared.extra.clone() {
                 Some(extra) => {
                     request.extensions_mut().insert(shared.mint.clone());
-                    infallible(extra.oneshot(request).await)
+                    let answer = AssertUnwindSafe(extra.oneshot(request)).catch_unwind().await;
+                    answer.map_or_else(|_| problem::panicked(), infallible)
                 }
                 None => problem::no_route(request.method(), path),
             },
@@ -210,7 +214,9 @@ impl Service<Request<Body>> for Gateway {
 /// Routes beside the contracts, whose unknown paths and methods are problems as everywhere.
 pub(crate) fn with_problems(routes: Router) -> Router {
     routes
-        .fallback(|request: Request<Body>| async move { problem::no_route(request.method(), request.uri().path()) })
+        .fallback(|request: Request<Body>| async move {
+            problem::no_route(request.method(), request.uri().path())
+        })
         .method_not_allowed_fallback(|request: Request<Body>| async move {
             // axum adds the header `Allow`, for it alone knows.
             problem::other_methods(request.method(), request.uri().path(), None)
@@ -219,7 +225,8 @@ pub(crate) fn with_problems(routes: Router) -> Router {
 
 fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    kind.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    kind.strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// An answer to HEAD: the headers of the answer to GET, its length among them.

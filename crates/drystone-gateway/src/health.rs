@@ -1,10 +1,12 @@
 //! `/healthz` says that the process lives; `/readyz` says whether it can do its work, and what keeps it from it.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_call::{Home, Result};
+use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -63,9 +65,11 @@ impl Report<'_> {
 
 async fn checked<'a>(name: &'a str, check: &Check) -> Checked<'a> {
     let began = Instant::now();
-    let error = match tokio::time::timeout(LIMIT, check()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
+    let looked = AssertUnwindSafe(async { check().await }).catch_unwind();
+    let error = match tokio::time::timeout(LIMIT, looked).await {
+        Ok(Ok(Ok(()))) => None,
+        Ok(Ok(Err(error))) => Some(error.to_string()),
+        Ok(Err(_)) => Some("the check panicked".to_owned()),
         Err(_) => Some(format!("no answer within {} s", LIMIT.as_secs())),
     };
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

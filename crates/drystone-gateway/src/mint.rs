@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_call::headers::{
-    BAGGAGE, GRPC_TIMEOUT, IDEMPOTENCY_KEY, PRINCIPAL, TENANT, TRACEPARENT, parse_timeout as parse_grpc_timeout,
+    BAGGAGE, GRPC_TIMEOUT, IDEMPOTENCY_KEY, PRINCIPAL, TENANT, TRACEPARENT,
+    parse_timeout as parse_grpc_timeout,
 };
-use drystone_call::{Baggage, Context, Error, Home, IdempotencyKey, Principal, Result, TenantId, TraceContext};
+use drystone_call::{
+    Baggage, Context, Error, Home, IdempotencyKey, Principal, Result, TenantId, TraceContext,
+};
 use http::{HeaderMap, HeaderName};
 
 use crate::DevMode;
@@ -62,7 +65,9 @@ impl Mint {
             cx = cx.with_baggage(Baggage::parse(baggage)?);
         }
         // W3C Trace Context asks to begin a new trace, not to refuse, when the header is malformed.
-        if let Some(trace) = headers.get(TRACEPARENT).and_then(|it| it.to_str().ok()).and_then(TraceContext::parse) {
+        if let Some(trace) =
+            headers.get(TRACEPARENT).and_then(|it| it.to_str().ok()).and_then(TraceContext::parse)
+        {
             cx = cx.with_trace(trace.child());
         }
         if let Some(key) = text(headers, &IDEMPOTENCY_KEY)? {
@@ -85,7 +90,9 @@ fn parse_request_timeout(text: &str) -> Result<Duration> {
         return Ok(Duration::from_secs(seconds));
     }
     drystone_contract::parse_timeout(text).map_err(|_| {
-        Error::invalid_argument(format!("Request-Timeout {text:?} is not a time such as 500ms, 2s, 1m, or whole seconds"))
+        Error::invalid_argument(format!(
+            "Request-Timeout {text:?} is not a time such as 500ms, 2s, 1m, or whole seconds"
+        ))
     })
 }
 

@@ -29,7 +29,9 @@ pub(crate) fn problem(error: &Error) -> Response<Body> {
     let mut response = respond(status, PROBLEM_JSON, Body::from(body));
     if let Some(delay) = error.retry_delay() {
         let seconds = delay.as_millis().div_ceil(1000);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
     }
     response
 }
@@ -51,9 +53,17 @@ pub(crate) fn mark(headers: &mut HeaderMap, cx: &Context) {
     }
 }
 
+/// 500, for a module's own route that panicked.
+pub(crate) fn panicked() -> Response<Body> {
+    problem(&PlatformReason::HandlerPanicked.error("the route failed by a defect"))
+}
+
 /// 404.
 pub(crate) fn no_route(method: &Method, path: &str) -> Response<Body> {
-    problem(&PlatformReason::RouteUnknown.error(format!("nothing answers {method} {path}; /openapi.json lists the routes")))
+    problem(
+        &PlatformReason::RouteUnknown
+            .error(format!("nothing answers {method} {path}; /openapi.json lists the routes")),
+    )
 }
 
 /// 405, or 204 to OPTIONS, with the header `Allow` if it is known here.
@@ -63,7 +73,10 @@ pub(crate) fn other_methods(method: &Method, path: &str, allow: Option<String>) 
         *response.status_mut() = StatusCode::NO_CONTENT;
         response
     } else {
-        problem(&PlatformReason::MethodNotAllowed.error(format!("{path} does not answer {method}; the header Allow lists what it answers")))
+        problem(
+            &PlatformReason::MethodNotAllowed
+                .error(format!("{path} does not answer {method}; the header Allow lists what it answers")),
+        )
     };
     if let Some(Ok(allow)) = allow.map(HeaderValue::try_from) {
         response.headers_mut().insert(ALLOW, allow);

@@ -47,7 +47,9 @@ fn parameter(route: &Route, name: &str, text: &str, document: &mut Map<String, V
     let field = path.field();
     let kind = field.kind();
     if field.is_map() || !convert::has_text_form(&kind) {
-        return Err("a field of this type cannot stand in a query; name a field below it, as in a.b=1".to_owned());
+        return Err(
+            "a field of this type cannot stand in a query; name a field below it, as in a.b=1".to_owned()
+        );
     }
     let value = convert::from_text(&kind, text)?;
     let entry = path.entry(document)?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use drystone_call::{
     Code, Context, DEFAULT_TIMEOUT, Error, JsonBody, MAX_MESSAGE_BYTES, PlatformReason, Result,
 };
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
@@ -22,7 +22,13 @@ use crate::query;
 use crate::route::{BodyPlan, PathVariable, Route};
 
 /// Answers one request at a route; `path` is the request's without the custom verb.
-pub(crate) async fn answer(route: &Route, cx: &Context, parts: &Parts, path: &str, body: Body) -> Response<Body> {
+pub(crate) async fn answer(
+    route: &Route,
+    cx: &Context,
+    parts: &Parts,
+    path: &str,
+    body: Body,
+) -> Response<Body> {
     let mut response = match call(route, cx, parts, path, body).await {
         Ok(json) => problem::json(StatusCode::OK, json),
         Err(error) => problem::problem(&error),
@@ -35,7 +41,8 @@ async fn call(route: &Route, cx: &Context, parts: &Parts, path: &str, body: Body
     let body = read(route, cx, &parts.headers, body).await?;
     let request = request(route, path, parts.uri.query().unwrap_or_default(), body)?;
     let answer = route.channel.call_json(route.info.index, cx, request);
-    let answer = answer.ok_or_else(|| Error::internal(format!("{} is not mounted", route.info.path)))?.await?;
+    let answer =
+        answer.ok_or_else(|| Error::internal(format!("{} is not mounted", route.info.path)))?.await?;
     match &route.response_field {
         None => Ok(answer),
         Some((field, unset)) => only(field, unset, &answer),
@@ -54,10 +61,15 @@ async fn read(route: &Route, cx: &Context, headers: &HeaderMap, body: Body) -> R
     let own_limit = Instant::now() + route.info.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let read = Limited::new(body, MAX_MESSAGE_BYTES).collect();
     let read = tokio::time::timeout_at(own_limit.min(cx.deadline()), read).await;
-    let read = read.map_err(|_| Error::new(Code::DeadlineExceeded, "the request's body did not arrive in time"))?;
+    let read =
+        read.map_err(|_| Error::new(Code::DeadlineExceeded, "the request's body did not arrive in time"))?;
     let bytes = read
         .map_err(|cause| {
-            if cause.is::<LengthLimitError>() { too_large() } else { Error::invalid_argument("the request's body broke off") }
+            if cause.is::<LengthLimitError>() {
+                too_large()
+            } else {
+                Error::invalid_argument("the request's body broke off")
+            }
         })?
         .to_bytes();
     if !bytes.is_empty() {
@@ -67,15 +79,19 @@ async fn read(route: &Route, cx: &Context, headers: &HeaderMap, body: Body) -> R
 }
 
 fn too_large() -> Error {
-    PlatformReason::MessageTooLarge.error(format!("the request's body is larger than the limit of {MAX_MESSAGE_BYTES} bytes"))
+    PlatformReason::MessageTooLarge
+        .error(format!("the request's body is larger than the limit of {MAX_MESSAGE_BYTES} bytes"))
 }
 
 /// Refuses what is not declared to be JSON. A browser cannot send that type across origins without asking first, so this also keeps
 /// foreign pages from writing to a gateway on the developer's own machine.
 fn check_media_type(headers: &HeaderMap) -> Result<()> {
     let refuse = |what: &str| {
-        Err(PlatformReason::MediaTypeNotSupported.error(format!("{what}; send Content-Type: application/json")))
+        Err(PlatformReason::MediaTypeNotSupported.error(format!("{what}; it must be application/json")))
     };
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return refuse("the body has a Content-Encoding");
+    }
     let Some(value) = headers.get(CONTENT_TYPE) else { return refuse("the body has no Content-Type") };
     let Ok(value) = value.to_str() else { return refuse("the Content-Type is not printable ASCII") };
     let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
@@ -119,7 +135,8 @@ fn request(route: &Route, path: &str, query: &str, body: Bytes) -> Result<JsonBo
 }
 
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|cause| Error::invalid_argument(format!("the request's body does not fit: {cause}")))
+    serde_json::from_slice(body)
+        .map_err(|cause| Error::invalid_argument(format!("the request's body does not fit: {cause}")))
 }
 
 /// Puts a variable's part of the path into the document.

@@ -50,6 +50,9 @@ impl Route {
         method: &Method,
         binding: &HttpBinding,
     ) -> Result<Self, String> {
+        if http::Method::from_bytes(binding.verb.as_str().as_bytes()).is_err() {
+            return Err(format!("`{}` is no HTTP method", binding.verb));
+        }
         let input = method.input.clone();
         let template = binding.template.clone();
         let variables = template.variables().iter().map(|variable| {
@@ -66,9 +69,15 @@ impl Route {
             body: match &binding.body {
                 Body::None => BodyPlan::None,
                 Body::Whole => BodyPlan::Whole,
-                Body::Field(name) => BodyPlan::Field(FieldPath::resolve(&input, std::iter::once(name.as_str()))?),
+                Body::Field(name) => {
+                    BodyPlan::Field(FieldPath::resolve(&input, std::iter::once(name.as_str()))?)
+                }
             },
-            response_field: binding.response_body.as_deref().map(|name| response_field(method, name)).transpose()?,
+            response_field: binding
+                .response_body
+                .as_deref()
+                .map(|name| response_field(method, name))
+                .transpose()?,
             verb: binding.verb.to_string(),
             input,
             template,
@@ -82,7 +91,8 @@ impl Route {
 }
 
 fn response_field(method: &Method, name: &str) -> Result<(String, &'static str), String> {
-    let field = fields::field(&method.output, name).ok_or_else(|| format!("the response has no field `{name}`"))?;
+    let field =
+        fields::field(&method.output, name).ok_or_else(|| format!("the response has no field `{name}`"))?;
     let unset = match () {
         () if field.is_list() => "[]",
         () if field.is_map() => "{}",
@@ -95,11 +105,19 @@ impl PathVariable {
     /// The variable's part of a path that matched.
     pub(crate) fn text<'p>(&self, path: &'p str) -> &'p str {
         let start = nth_segment(path, self.parts.start);
-        if self.to_the_end { &path[start..] } else { path[start..nth_segment(path, self.parts.end)].trim_end_matches('/') }
+        if self.to_the_end {
+            &path[start..]
+        } else {
+            path[start..nth_segment(path, self.parts.end)].trim_end_matches('/')
+        }
     }
 }
 
 /// Where the segment of this index begins; the end of the path if it has fewer.
 fn nth_segment(path: &str, index: usize) -> usize {
-    path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(index).map_or(path.len(), |(slash, _)| slash + 1)
+    path.bytes()
+        .enumerate()
+        .filter(|(_, byte)| *byte == b'/')
+        .nth(index)
+        .map_or(path.len(), |(slash, _)| slash + 1)
 }

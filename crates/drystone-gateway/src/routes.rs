@@ -50,7 +50,12 @@ impl Routes {
     ///
     /// # Errors
     /// The route that has this method and shape of path already.
-    pub(crate) fn insert(&mut self, verb: &HttpVerb, template: &PathTemplate, route: usize) -> Result<(), usize> {
+    pub(crate) fn insert(
+        &mut self,
+        verb: &HttpVerb,
+        template: &PathTemplate,
+        route: usize,
+    ) -> Result<(), usize> {
         let mut node = &mut self.root;
         let mut is_rest = false;
         for part in template.parts() {
@@ -95,7 +100,8 @@ impl Routes {
 /// The readings of a path: with its custom verb apart, then without one.
 fn candidates(path: &str) -> [Option<(&str, Option<&str>)>; 2] {
     let last = path.rfind('/').unwrap_or(0);
-    let with_verb = path[last..].rfind(':').map(|colon| (&path[..last + colon], Some(&path[last + colon + 1..])));
+    let with_verb =
+        path[last..].rfind(':').map(|colon| (&path[..last + colon], Some(&path[last + colon + 1..])));
     [with_verb, Some((path, None))]
 }
 
@@ -109,7 +115,11 @@ fn pick<'n>(leaves: &'n [Leaf], verb: Option<&str>) -> Option<&'n Leaf> {
 }
 
 /// Shows `see` the leaves that match, the most specific first, until it returns something.
-fn walk<'n, T>(node: &'n Node, rest: Option<&str>, see: &mut impl FnMut(&'n [Leaf]) -> Option<T>) -> Option<T> {
+fn walk<'n, T>(
+    node: &'n Node,
+    rest: Option<&str>,
+    see: &mut impl FnMut(&'n [Leaf]) -> Option<T>,
+) -> Option<T> {
     let Some(rest) = rest else { return see(&node.ends).or_else(|| see(&node.rests)) };
     let (segment, after) = match rest.split_once('/') {
         Some((segment, after)) => (segment, Some(after)),
@@ -117,16 +127,19 @@ fn walk<'n, T>(node: &'n Node, rest: Option<&str>, see: &mut impl FnMut(&'n [Lea
     };
     node.child(segment)
         .and_then(|child| walk(child, after, see))
-        .or_else(|| node.any.as_deref().filter(|_| !segment.is_empty()).and_then(|child| walk(child, after, see)))
+        .or_else(|| {
+            node.any.as_deref().filter(|_| !segment.is_empty()).and_then(|child| walk(child, after, see))
+        })
         .or_else(|| see(&node.rests))
 }
 
 impl Node {
     fn literal(&mut self, text: &str) -> &mut Node {
-        let index = self.literals.binary_search_by(|(known, _)| (**known).cmp(text)).unwrap_or_else(|index| {
-            self.literals.insert(index, (text.into(), Node::default()));
-            index
-        });
+        let index =
+            self.literals.binary_search_by(|(known, _)| (**known).cmp(text)).unwrap_or_else(|index| {
+                self.literals.insert(index, (text.into(), Node::default()));
+                index
+            });
         &mut self.literals[index].1
     }
 
@@ -151,7 +164,7 @@ impl Leaf {
                 Err,
             );
         }
-        // A verb that is no HTTP token can never arrive, so it needs no place.
+        // A verb that is no HTTP method was refused with its binding, and could never arrive.
         let Ok(method) = Method::from_bytes(verb.as_str().as_bytes()) else { return Ok(()) };
         if let Some((_, taken)) = self.methods.iter().find(|(known, _)| *known == method) {
             return Err(*taken);
@@ -161,8 +174,11 @@ impl Leaf {
     }
 
     fn route(&self, method: &Method) -> Option<usize> {
-        let exact = |wanted: &Method| self.methods.iter().find(|(known, _)| known == wanted).map(|(_, route)| *route);
-        exact(method).or(self.any_method).or_else(|| if method == Method::HEAD { exact(&Method::GET) } else { None })
+        let exact =
+            |wanted: &Method| self.methods.iter().find(|(known, _)| known == wanted).map(|(_, route)| *route);
+        exact(method)
+            .or(self.any_method)
+            .or_else(|| if method == Method::HEAD { exact(&Method::GET) } else { None })
     }
 
     fn methods(&self) -> Vec<Method> {
@@ -180,4 +196,112 @@ pub(crate) fn allow(methods: &[Method]) -> String {
     names.sort_unstable();
     names.dedup();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn routes(templates: &[(&str, &str)]) -> Routes {
+        let mut routes = Routes::default();
+        for (number, (verb, template)) in templates.iter().enumerate() {
+            routes.insert(&verb_of(verb), &PathTemplate::parse(template).unwrap(), number).unwrap();
+        }
+        routes
+    }
+
+    fn verb_of(text: &str) -> HttpVerb {
+        match text {
+            "GET" => HttpVerb::Get,
+            "POST" => HttpVerb::Post,
+            other => HttpVerb::Custom(other.to_owned()),
+        }
+    }
+
+    #[test]
+    fn any_method_is_the_last_resort() {
+        let routes = routes(&[("*", "/a"), ("GET", "/a")]);
+        assert_eq!(routes.find(&Method::GET, "/a"), Found::Route(1, "/a"));
+        assert_eq!(routes.find(&Method::PATCH, "/a"), Found::Route(0, "/a"));
+    }
+
+    #[test]
+    fn a_taken_route_names_its_owner() {
+        let mut routes = routes(&[("GET", "/a/{x}"), ("*", "/b")]);
+        assert_eq!(routes.insert(&HttpVerb::Get, &PathTemplate::parse("/a/*").unwrap(), 7), Err(0));
+        assert_eq!(routes.insert(&verb_of("*"), &PathTemplate::parse("/b").unwrap(), 7), Err(1));
+    }
+
+    /// What a template is worth against a path: `None` if it does not match, else its rank, the smaller the better.
+    fn rank(template: &PathTemplate, path: &str) -> Option<(bool, Vec<u8>)> {
+        let mut stem = path;
+        if let Some(verb) = template.verb() {
+            let (before, after) = path.rsplit_once(':')?;
+            if after != verb {
+                return None;
+            }
+            stem = before;
+        }
+        let segments: Vec<&str> = stem.split('/').skip(1).collect();
+        let mut ranks = Vec::new();
+        let mut index = 0;
+        for part in template.parts() {
+            match part {
+                Part::Literal(text) if segments.get(index) == Some(&text.as_str()) => ranks.push(0),
+                Part::Any if segments.get(index).is_some_and(|segment| !segment.is_empty()) => ranks.push(1),
+                Part::Rest => {
+                    ranks.push(2);
+                    return Some((template.verb().is_none(), ranks));
+                }
+                _ => return None,
+            }
+            index += 1;
+        }
+        (index == segments.len()).then_some((template.verb().is_none(), ranks))
+    }
+
+    fn template() -> impl Strategy<Value = String> {
+        let part = prop_oneof![3 => "[ab]", 2 => Just("*".to_owned()), 1 => Just("{v}".to_owned())];
+        let rest = prop_oneof![2 => Just(""), 1 => Just("/**")];
+        let verb = prop_oneof![2 => Just(""), 1 => Just(":a"), 1 => Just(":b")];
+        (prop::collection::vec(part, 1..4), rest, verb).prop_map(|(parts, rest, verb)| {
+            let mut seen = false;
+            let only_one = |part: String| {
+                if part == "{v}" && std::mem::replace(&mut seen, true) { "*".to_owned() } else { part }
+            };
+            let parts: Vec<_> = parts.into_iter().map(only_one).collect();
+            format!("/{}{rest}{verb}", parts.join("/"))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_trie_agrees_with_trying_every_template(
+            templates in prop::collection::vec((prop_oneof![Just("GET"), Just("POST")], template()), 1..12),
+            path in "(/[abc]?(:[ab])?){1,4}",
+            post in any::<bool>(),
+        ) {
+            let mut routes = Routes::default();
+            let mut kept = Vec::new();
+            for (verb, text) in templates {
+                let template = PathTemplate::parse(&text).unwrap();
+                if routes.insert(&verb_of(verb), &template, kept.len()).is_ok() {
+                    kept.push((verb, template));
+                }
+            }
+            let method = if post { Method::POST } else { Method::GET };
+            let matching = || kept.iter().enumerate().filter_map(|(number, (verb, template))| {
+                rank(template, &path).map(|rank| (rank, number, *verb))
+            });
+            let best = matching().filter(|(_, _, verb)| *verb == method.as_str()).min();
+            match (routes.find(&method, &path), best) {
+                (Found::Route(found, _), Some((_, expected, _))) => prop_assert_eq!(found, expected),
+                (Found::OtherMethods(_), None) => prop_assert!(matching().next().is_some()),
+                (Found::Nothing, None) => prop_assert!(matching().next().is_none()),
+                (found, best) => prop_assert!(false, "found {:?}, expected {:?}", found, best),
+            }
+        }
+    }
 }

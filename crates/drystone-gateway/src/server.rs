@@ -73,6 +73,8 @@ pub async fn serve(
     }
     drop(listener);
     let drained = tokio::time::timeout(drain, graceful.shutdown()).await;
+    // What ended by itself is still counted until it is joined.
+    while connections.try_join_next().is_some() {}
     let cut = if drained.is_ok() { 0 } else { connections.len() };
     connections.shutdown().await;
     Drained { cut }
@@ -85,7 +87,12 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-async fn connection(server: Arc<Builder<TokioExecutor>>, stream: TcpStream, gateway: Gateway, watcher: Watcher) {
+async fn connection(
+    server: Arc<Builder<TokioExecutor>>,
+    stream: TcpStream,
+    gateway: Gateway,
+    watcher: Watcher,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(target: "drystone::gateway", %error, "TCP_NODELAY was refused");
     }

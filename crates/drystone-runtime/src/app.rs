@@ -94,6 +94,18 @@ impl App {
         crate::host::start_embedded(&self, settings).await
     }
 
+    /// Starts every process of the topology inside this one, each with its own stores, port and certificate, `main` first; for
+    /// tests that want the whole application taken apart without leaving the test.
+    ///
+    /// The gateway opens no port: [`Running::router`] of `main` is the way in. Stop the processes in the order given.
+    ///
+    /// # Errors
+    /// Whatever keeps a process from starting.
+    pub async fn start_topology(self) -> Result<Vec<Running>, StartError> {
+        let settings = self.load(&[])?;
+        crate::host::start_topology(&self, &settings).await
+    }
+
     /// The effective settings: built in, files, environment.
     pub(crate) fn load(&self, files: &[PathBuf]) -> Result<Settings, StartError> {
         let mut settings = self.load_built_in()?;
@@ -131,7 +143,8 @@ impl App {
     }
 
     /// The names of the modules.
-    pub(crate) fn module_names(&self) -> Vec<String> {
+    #[must_use]
+    pub fn module_names(&self) -> Vec<String> {
         self.modules.iter().map(|module| module.name().to_owned()).collect()
     }
 }

@@ -81,13 +81,15 @@ impl Host {
     async fn open_stores(&mut self) -> Result<(), StartError> {
         let url = self.settings.section::<StoreSettings>("store")?.url;
         let data = self.settings.section::<AppSettings>("app")?.data;
+        let mut opened = Vec::new();
         for plan in self.plans.iter().filter(|plan| plan.uses_store && self.hosts(&plan.name)) {
             let part = || format!("the store of module `{}`", plan.name);
             let location = location(&url, &data).map_err(|problem| StartError::part(part(), problem))?;
             let config = StoreConfig::new(location, plan.migrations.clone(), self.surroundings.home(&plan.name));
             plan.store.open(config).await.map_err(|error| StartError::part(part(), error.message()))?;
-            self.stores.push((Arc::clone(&plan.name), plan.store.clone()));
+            opened.push((Arc::clone(&plan.name), plan.store.clone()));
         }
+        self.stores = opened;
         Ok(())
     }
 
@@ -309,6 +311,22 @@ pub(crate) enum Listen {
 pub(crate) async fn start_embedded(app: &App, settings: Settings) -> Result<Running, StartError> {
     let topology = Topology::whole(&app.module_names());
     Host::prepare(app, settings, &topology, MAIN).await?.start(&BTreeMap::new(), Listen::No).await
+}
+
+/// Starts every process of the topology inside this one.
+pub(crate) async fn start_topology(app: &App, settings: &Settings) -> Result<Vec<Running>, StartError> {
+    let topology = Topology::read(settings, &app.module_names())?;
+    let (mut hosts, mut addresses) = (Vec::new(), BTreeMap::new());
+    for process in &topology.processes {
+        let host = Host::prepare(app, settings.clone(), &topology, &process.name).await?;
+        addresses.extend(host.internal_address().map(|address| (process.name.clone(), address)));
+        hosts.push(host);
+    }
+    let mut running = Vec::new();
+    for host in hosts {
+        running.push(host.start(&addresses, Listen::No).await?);
+    }
+    Ok(running)
 }
 
 /// Runs one process until it is told to stop.

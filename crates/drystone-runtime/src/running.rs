@@ -177,8 +177,10 @@ impl Running {
         if timeout(self.drain, ended).await.is_err() {
             tracing::warn!(process = self.process, "calls in progress were cut off at the end of the drain time");
         }
-        for (_, store) in self.stores {
-            store.close().await;
+        for (module, store) in self.stores {
+            if let Err(error) = store.close().await {
+                tracing::error!(%module, ?error, "the store did not close well");
+            }
         }
     }
 }

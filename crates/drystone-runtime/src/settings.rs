@@ -90,11 +90,6 @@ impl Settings {
         }
     }
 
-    /// Sets one value, as a test does.
-    pub(crate) fn set_built_in(&mut self, path: &str, value: impl Into<Value>) {
-        self.set(path.to_owned(), value.into(), Origin::BuiltIn);
-    }
-
     fn add_table(&mut self, prefix: &str, table: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) {
         for (key, value) in table {
             let path = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };

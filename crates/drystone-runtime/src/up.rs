@@ -159,6 +159,7 @@ impl Supervisor {
 
     /// Waits for the child's end; true if it was asked for.
     async fn watch(&mut self, mut child: Child, stdin: ChildStdin) -> bool {
+        let mut stopping = self.stopping.clone();
         tokio::select! {
             ended = child.wait() => {
                 match ended {
@@ -167,7 +168,7 @@ impl Supervisor {
                 }
                 return *self.stopping.borrow();
             }
-            _ = self.stopping.wait_for(|stopping| *stopping) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
         }
         drop(stdin);
         // The child drains within its own limit; a second more for its stores to close.

@@ -20,4 +20,4 @@ mod writer;
 
 pub(crate) use module::SqliteModule;
 pub(crate) use read::SqliteRead;
-pub(crate) use tx::{SqliteTx, Submitted};
+pub(crate) use tx::SqliteTx;

@@ -4,6 +4,7 @@
 //! by side. It is kept apart per module because the name that TLS verifies is the module's.
 
 mod connect;
+mod greeted;
 mod remote_module;
 
 use std::collections::BTreeMap;

@@ -32,6 +32,7 @@ impl<K: Serialize + DeserializeOwned + Clone> Page<K> {
         }
         let size = if size == 0 { USUAL } else { size.min(LARGEST) };
         let after = if token.is_empty() { None } else { Some(position(token)?) };
+        Ok(Self { size, after })
     }
 
     /// The position after which the page begins; `None` on the first page.

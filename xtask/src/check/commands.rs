@@ -1,7 +1,7 @@
 //! The commands that a reader is told to type are typed by the build.
 //!
-//! A `sh` block on the pages below may hold only lines of `.ci/run`. A `console` block of the README is a session that
-//! `cargo xtask tour` runs; the build must run the tour, and its sessions must parse.
+//! A `console` block of the README is a session that `cargo xtask tour` runs; the build must run the tour, and its sessions must parse.
+//! A `sh` block on the pages below may hold only lines of `.ci/run`, commands of the sessions, and `.ci/run` itself.
 
 use super::markdown::blocks;
 use crate::tour_script::Session;
@@ -14,7 +14,9 @@ const TOUR: &str = "cargo xtask tour";
 
 pub(super) fn findings(tree: &Tree) -> Vec<String> {
     let ci = tree.text(CI).unwrap_or_default();
-    let typed = |command: &str| ci.lines().any(|line| line.trim_end().ends_with(command));
+    let in_sessions = session_commands(tree.text(README).unwrap_or_default());
+    let in_ci = |command: &str| ci.lines().any(|line| line.trim_end().ends_with(command));
+    let typed = |command: &str| command == CI || in_sessions.contains(&command) || in_ci(command);
     let mut found = Vec::new();
     for page in PAGES {
         for block in blocks(tree.text(page).unwrap_or_default()) {
@@ -27,7 +29,7 @@ pub(super) fn findings(tree: &Tree) -> Vec<String> {
                     );
                 }
                 "console" if page != README => found.push(format!("{}: only {README} has sessions", at(0))),
-                "console" if !typed(TOUR) => found.push(format!("{}: {CI} does not run `{TOUR}`", at(0))),
+                "console" if !in_ci(TOUR) => found.push(format!("{}: {CI} does not run `{TOUR}`", at(0))),
                 "console" => {
                     found.extend(Session::parse(&block.lines).err().map(|text| format!("{}: {text}", at(0))))
                 }
@@ -36,6 +38,12 @@ pub(super) fn findings(tree: &Tree) -> Vec<String> {
         }
     }
     found
+}
+
+/// The lines that sessions type.
+fn session_commands(page: &str) -> Vec<&str> {
+    let sessions = blocks(page).into_iter().filter(|block| block.language == "console");
+    sessions.flat_map(|block| block.lines).filter_map(|line| line.strip_prefix("$ ")).collect()
 }
 
 /// A line without its comment.
@@ -58,6 +66,10 @@ mod tests {
             0
         );
         assert_eq!(check("```console\n$ cargo run\nready\n```\n", "step tour cargo xtask tour\n"), 0);
+        assert_eq!(
+            check("```sh\ncargo run\n.ci/run\n```\n```console\n$ cargo run\n```\n", "cargo xtask tour\n"),
+            0
+        );
         assert_eq!(check("```rust\nfn main() {}\n```\n", ""), 0);
     }
 

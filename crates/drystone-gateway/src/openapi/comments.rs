@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use prost_reflect::{DescriptorPool, EnumDescriptor, EnumValueDescriptor, FieldDescriptor, MessageDescriptor};
+use prost_reflect::{
+    DescriptorPool, EnumDescriptor, EnumValueDescriptor, FieldDescriptor, MessageDescriptor,
+};
 
 /// Comments by file and descriptor path.
 #[derive(Debug, Default)]
@@ -47,6 +49,7 @@ impl Comments {
 
 /// Drops the blank that stands between `//` and the text, and empty lines at both ends.
 fn clean(raw: &str) -> String {
-    let lines: Vec<&str> = raw.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
+    let lines: Vec<&str> =
+        raw.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
     lines.join("\n").trim_matches('\n').to_owned()
 }

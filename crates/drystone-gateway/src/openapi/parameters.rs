@@ -32,17 +32,27 @@ pub(super) fn components() -> Value {
 pub(super) fn headers(method: &Method) -> Vec<Value> {
     let mut names = vec!["Tenant", "Principal", "RequestTimeout"];
     if super::responses::is_keyed(method) {
-        names.push(if method.key == KeyPolicy::Required { "IdempotencyKeyRequired" } else { "IdempotencyKey" });
+        names.push(if method.key == KeyPolicy::Required {
+            "IdempotencyKeyRequired"
+        } else {
+            "IdempotencyKey"
+        });
     }
     names.into_iter().map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })).collect()
 }
 
 /// The wildcards of the path, under their names there.
-pub(super) fn of_path(method: &Method, binding: &HttpBinding, names: &[String], schemas: &mut Schemas) -> Vec<Value> {
+pub(super) fn of_path(
+    method: &Method,
+    binding: &HttpBinding,
+    names: &[String],
+    schemas: &mut Schemas,
+) -> Vec<Value> {
     let template = &binding.template;
     let parameter = |((index, part), name): ((usize, &Part), &String)| {
         let variable = variable_at(template, index);
-        let path = variable.and_then(|it| FieldPath::resolve(&method.input, it.field_path.iter().map(String::as_str)).ok());
+        let path = variable
+            .and_then(|it| FieldPath::resolve(&method.input, it.field_path.iter().map(String::as_str)).ok());
         let is_whole = variable.is_some_and(|variable| variable.parts.len() == 1);
         let mut schema = match &path {
             Some(path) if is_whole => schemas.kind(&path.field().kind()),
@@ -63,7 +73,11 @@ pub(super) fn of_path(method: &Method, binding: &HttpBinding, names: &[String], 
 }
 
 /// The fields that come from the query: all but those in `elsewhere`.
-pub(super) fn of_query(input: &MessageDescriptor, elsewhere: &[FieldPath], schemas: &mut Schemas) -> Vec<Value> {
+pub(super) fn of_query(
+    input: &MessageDescriptor,
+    elsewhere: &[FieldPath],
+    schemas: &mut Schemas,
+) -> Vec<Value> {
     let mut found = Vec::new();
     Query { input, elsewhere, schemas, found: &mut found }.visit(input, &mut Vec::new());
     found
@@ -86,7 +100,9 @@ impl Query<'_> {
                 match &kind {
                     _ if field.is_map() => {}
                     kind if convert::has_text_form(kind) => self.parameter(&field, kind, above),
-                    Kind::Message(inner) if !field.is_list() && !convert::is_leaf(inner) && !is_above(inner, above) => {
+                    Kind::Message(inner)
+                        if !field.is_list() && !convert::is_leaf(inner) && !is_above(inner, above) =>
+                    {
                         self.visit(inner, above);
                     }
                     _ => {}

@@ -41,7 +41,8 @@ fn success(method: &Method, binding: &HttpBinding, schemas: &mut Schemas) -> Val
     let description = if comment.is_empty() { method.output.name().to_owned() } else { comment };
     let mut response = json!({ "content": { "application/json": { "schema": schema } } });
     if is_keyed(method) {
-        response["headers"] = json!({ "Idempotency-Replayed": { "$ref": "#/components/headers/IdempotencyReplayed" } });
+        response["headers"] =
+            json!({ "Idempotency-Replayed": { "$ref": "#/components/headers/IdempotencyReplayed" } });
     }
     described(response, description)
 }

@@ -91,7 +91,9 @@ impl Schemas {
         }
         Some(match message.full_name() {
             "google.protobuf.Timestamp" => json!({ "type": "string", "format": "date-time" }),
-            "google.protobuf.Duration" => json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$" }),
+            "google.protobuf.Duration" => {
+                json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$" })
+            }
             _ => return None,
         })
     }
@@ -110,7 +112,8 @@ impl Schemas {
                 names.push(value.name().to_owned());
             }
             paragraph(&mut description, list.trim_end());
-            self.done.insert(name.to_owned(), described(json!({ "type": "string", "enum": names }), description));
+            self.done
+                .insert(name.to_owned(), described(json!({ "type": "string", "enum": names }), description));
         }
         reference(name)
     }

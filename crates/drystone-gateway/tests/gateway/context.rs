@@ -41,7 +41,11 @@ async fn callers_shorten_the_deadline() {
         (&[("grpc-timeout", "30m")], 30),
         (&[("grpc-timeout", "2S"), ("request-timeout", "1s")], 1000),
     ] {
-        assert_eq!(seen("GET /v1/books/7", headers).await.time_left, Duration::from_millis(left), "{headers:?}");
+        assert_eq!(
+            seen("GET /v1/books/7", headers).await.time_left,
+            Duration::from_millis(left),
+            "{headers:?}"
+        );
     }
 }
 

@@ -26,7 +26,15 @@ async fn check(request: &str, headers: &[(&str, &str)], body: &str, status: u16,
 
 #[tokio::test]
 async fn unknown_paths_are_404() {
-    for request in ["GET /", "GET /v2/books", "GET /v1/books/", "GET /v1/books/7/", "GET /v1", "OPTIONS /nope", "HEAD /nope"] {
+    for request in [
+        "GET /",
+        "GET /v2/books",
+        "GET /v1/books/",
+        "GET /v1/books/7/",
+        "GET /v1",
+        "OPTIONS /nope",
+        "HEAD /nope",
+    ] {
         let answer = send(&gateway(), request, &[], "").await;
         assert_eq!(answer.status, 404, "{request}");
     }
@@ -52,14 +60,20 @@ async fn known_paths_say_what_they_answer() {
         ("OPTIONS /openapi.json", "GET, HEAD, OPTIONS"),
     ] {
         let answer = send(&gateway(), request, &[], "").await;
-        assert_eq!((answer.status.as_u16(), answer.header("allow"), &*answer.body), (204, Some(allow), &b""[..]));
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("allow"), &*answer.body),
+            (204, Some(allow), &b""[..])
+        );
     }
 }
 
 #[tokio::test]
 async fn head_is_get_without_its_body() {
     let head = send(&gateway(), "HEAD /v1/books/7", &[], "").await;
-    assert_eq!((head.status.as_u16(), &*head.body, head.header("content-length")), (200, &b""[..], Some("10")));
+    assert_eq!(
+        (head.status.as_u16(), &*head.body, head.header("content-length")),
+        (200, &b""[..], Some("10"))
+    );
     let head = send(&gateway(), "HEAD /v1/books?nope=1", &[], "").await;
     assert_eq!((head.status.as_u16(), head.header("content-type")), (400, Some("application/problem+json")));
 }
@@ -67,14 +81,22 @@ async fn head_is_get_without_its_body() {
 #[tokio::test]
 async fn bodies_are_json_by_declaration() {
     let post = "POST /v1/books/special";
-    for kind in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\"; x=y"] {
+    for kind in
+        ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\"; x=y"]
+    {
         let answer = send(&gateway(), post, &[("content-type", kind)], "{}").await;
         assert_eq!(answer.status, 200, "{kind}");
     }
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "application/jsonx"] {
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin1",
+        "application/jsonx",
+    ] {
         check(post, &[("content-type", kind)], "{}", 415, "MEDIA_TYPE_NOT_SUPPORTED").await;
     }
     check(post, &[], "{}", 415, "MEDIA_TYPE_NOT_SUPPORTED").await;
+    check(post, &[JSON, ("content-encoding", "gzip")], "x", 415, "MEDIA_TYPE_NOT_SUPPORTED").await;
     // Without a body there is nothing to declare.
     let answer = send(&gateway(), post, &[("content-type", "text/plain")], "").await;
     assert_eq!(answer.status, 200);
@@ -101,7 +123,8 @@ async fn large_bodies_are_413() {
     let text = format!("{{\"title\":\"{}\"}}", "x".repeat(MAX_MESSAGE_BYTES));
     check("POST /v1/books/special", &[JSON], &text, 413, "MESSAGE_TOO_LARGE").await;
     // The same without an announced length.
-    let chunks = stream::iter((0..=MAX_MESSAGE_BYTES / 65536).map(|_| Ok::<_, std::io::Error>(vec![b' '; 65536])));
+    let chunks =
+        stream::iter((0..=MAX_MESSAGE_BYTES / 65536).map(|_| Ok::<_, std::io::Error>(vec![b' '; 65536])));
     let answer = send(&gateway(), "POST /v1/books/special", &[JSON], Body::from_stream(chunks)).await;
     assert_eq!(answer.problem()["reason"], "MESSAGE_TOO_LARGE");
     // At the limit it passes.
@@ -118,12 +141,16 @@ async fn a_body_that_does_not_come_is_given_up() {
     assert_eq!(began.elapsed().as_secs(), 2);
     let broken = Body::from_stream(stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("gone"))]));
     let answer = send(&gateway(), "POST /v1/books/special", &[JSON], broken).await;
-    assert_eq!((answer.status.as_u16(), &answer.problem()["detail"]), (400, &json!("the request's body broke off")));
+    assert_eq!(
+        (answer.status.as_u16(), &answer.problem()["detail"]),
+        (400, &json!("the request's body broke off"))
+    );
 }
 
 #[tokio::test]
 async fn refusals_of_contracts_keep_everything() {
-    let failing = |error: fn() -> Error| builder().mount(Recorder::failing(library(), error)).build().unwrap();
+    let failing =
+        |error: fn() -> Error| builder().mount(Recorder::failing(library(), error)).build().unwrap();
     let gateway = failing(|| {
         Error::unavailable("come back later")
             .violation("shelf", "is full")

@@ -47,7 +47,13 @@ async fn paths_fill_fields() {
     check("GET /v1/files/a/b.txt", "", "ReadFile", json!({ "path": "a/b.txt" })).await;
     check("GET /v1/files/a//b/", "", "ReadFile", json!({ "path": "a//b/" })).await;
     check("DELETE /v1/books/x:y", "", "DeleteBook", json!({ "bookId": "x:y" })).await;
-    check("PUT /v1/volumes/-7/ELECTRONIC", "", "SetVolume", json!({ "volume": "-7", "format": "ELECTRONIC" })).await;
+    check(
+        "PUT /v1/volumes/-7/ELECTRONIC",
+        "",
+        "SetVolume",
+        json!({ "volume": "-7", "format": "ELECTRONIC" }),
+    )
+    .await;
     check("PUT /v1/volumes/7/2", "", "SetVolume", json!({ "volume": "7", "format": "ELECTRONIC" })).await;
 }
 
@@ -86,16 +92,32 @@ async fn the_whole_body_goes_through_as_text() {
 async fn bodies_meet_the_path() {
     check("POST /v1/books/7:move", r#"{"bookId":"7"}"#, "MoveBook", json!({ "bookId": "7" })).await;
     check("POST /v1/books/7:move", r#"{"book_id":"7"}"#, "MoveBook", json!({ "book_id": "7" })).await;
-    check("PUT /v1/volumes/7/2", r#"{"volume":7,"note":"n"}"#, "SetVolume", json!({
-        "volume": "7", "note": "n", "format": "ELECTRONIC"
-    }))
+    check(
+        "PUT /v1/volumes/7/2",
+        r#"{"volume":7,"note":"n"}"#,
+        "SetVolume",
+        json!({
+            "volume": "7", "note": "n", "format": "ELECTRONIC"
+        }),
+    )
     .await;
     check_refused("POST /v1/books/7:move", r#"{"bookId":"8"}"#, "book_id", "the body says \"8\"").await;
-    check("PATCH /v1/books/7", r#"{"title":"T"}"#, "UpdateBook", json!({ "book": { "id": "7", "title": "T" } })).await;
+    check(
+        "PATCH /v1/books/7",
+        r#"{"title":"T"}"#,
+        "UpdateBook",
+        json!({ "book": { "id": "7", "title": "T" } }),
+    )
+    .await;
     check("PATCH /v1/books/7", "", "UpdateBook", json!({ "book": { "id": "7" } })).await;
-    check("PATCH /v1/books/7?upsert=true&mask=title&mask=id", r#"{"title":"T"}"#, "UpdateBook", json!({
-        "book": { "id": "7", "title": "T" }, "upsert": true, "mask": ["title", "id"]
-    }))
+    check(
+        "PATCH /v1/books/7?upsert=true&mask=title&mask=id",
+        r#"{"title":"T"}"#,
+        "UpdateBook",
+        json!({
+            "book": { "id": "7", "title": "T" }, "upsert": true, "mask": ["title", "id"]
+        }),
+    )
     .await;
     check_refused("PATCH /v1/books/7?book.title=T", "{}", "book.title", "the body gives this field").await;
     check_refused("PATCH /v1/books/7", "[]", "book.id", "`book` is not an object").await;
@@ -113,9 +135,12 @@ async fn query_parameters_of_every_type() {
         ("page_size=5", json!({ "pageSize": 5 })),
         ("pageSize=5", json!({ "pageSize": 5 })),
         ("filter.author=a+b%26c", json!({ "filter": { "author": "a b&c" } })),
-        ("filter.inner.years.from=1&filter.years.to=2", json!({
-            "filter": { "inner": { "years": { "from": 1 } }, "years": { "to": 2 } }
-        })),
+        (
+            "filter.inner.years.from=1&filter.years.to=2",
+            json!({
+                "filter": { "inner": { "years": { "from": 1 } }, "years": { "to": 2 } }
+            }),
+        ),
         ("formats=PRINTED&formats=2", json!({ "formats": ["PRINTED", "ELECTRONIC"] })),
         ("ids=1&ids=-9223372036854775808", json!({ "ids": ["1", "-9223372036854775808"] })),
         ("lent=false", json!({ "lent": false })),
@@ -126,7 +151,10 @@ async fn query_parameters_of_every_type() {
         ("at_least=7&rare=true", json!({ "atLeast": "7", "rare": true })),
         ("weight=1.25", json!({ "weight": 1.25 })),
         ("weight=-Infinity", json!({ "weight": "-Infinity" })),
-        ("stamp=18446744073709551615&small=4294967295", json!({ "stamp": "18446744073709551615", "small": 4294967295u32 })),
+        (
+            "stamp=18446744073709551615&small=4294967295",
+            json!({ "stamp": "18446744073709551615", "small": 4294967295u32 }),
+        ),
         ("&page_size=1&&", json!({ "pageSize": 1 })),
         ("filter.author", json!({ "filter": { "author": "" } })),
     ] {
@@ -155,8 +183,16 @@ async fn query_parameters_that_do_not_fit_are_named() {
         ("weight=1e999", "weight", "\"1e999\" is not a number"),
         ("page_size=%zz", "page_size", "the value is not percent-encoded UTF-8"),
         ("%zz=1", "%zz", "the name is not percent-encoded UTF-8"),
-        ("filter=a", "filter", "a field of this type cannot stand in a query; name a field below it, as in a.b=1"),
-        ("labels=a", "labels", "a field of this type cannot stand in a query; name a field below it, as in a.b=1"),
+        (
+            "filter=a",
+            "filter",
+            "a field of this type cannot stand in a query; name a field below it, as in a.b=1",
+        ),
+        (
+            "labels=a",
+            "labels",
+            "a field of this type cannot stand in a query; name a field below it, as in a.b=1",
+        ),
         ("more.author=a", "more.author", "`author` is asked of a field that has none"),
     ] {
         check_refused(&format!("GET /v1/books?{query}"), "", field, description).await;
@@ -177,16 +213,16 @@ async fn every_wrong_parameter_is_named_at_once() {
     let gateway = builder().mount(Recorder::saying(library(), "{}")).build().unwrap();
     let answer = send(&gateway, "GET /v1/books?nope=1&lent=2&page_size=3", &[], "").await;
     let problem = answer.problem();
-    let fields: Vec<_> = problem["violations"].as_array().unwrap().iter().map(|it| it["field"].clone()).collect();
+    let fields: Vec<_> =
+        problem["violations"].as_array().unwrap().iter().map(|it| it["field"].clone()).collect();
     assert_eq!(fields, ["nope", "lent"]);
 }
 
 #[tokio::test]
 async fn one_field_can_be_the_answer() {
-    for (answer, expect) in [
-        (r#"{"id":"7","authors":["b", "a"],"title":"T"}"#, r#"["b", "a"]"#),
-        (r#"{"id":"7"}"#, "[]"),
-    ] {
+    for (answer, expect) in
+        [(r#"{"id":"7","authors":["b", "a"],"title":"T"}"#, r#"["b", "a"]"#), (r#"{"id":"7"}"#, "[]")]
+    {
         let gateway = builder().mount(Recorder::saying(library(), answer)).build().unwrap();
         let answer = send(&gateway, "GET /v1/books/7/authors", &[], "").await;
         assert_eq!((answer.status.as_u16(), &*answer.body), (200, expect.as_bytes()));

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use bytes::Bytes;
 use drystone_call::{
-    AnyChannel, Context, ContractInfo, EdgeMetrics, Effect, Error, JsonBody, KeyPolicy, MethodInfo, MethodMetrics,
-    Reply, Result, Target,
+    AnyChannel, Context, ContractInfo, EdgeMetrics, Effect, Error, JsonBody, KeyPolicy, MethodInfo,
+    MethodMetrics, Reply, Result, Target,
 };
 use drystone_contract::{Contract, WELL_KNOWN_FILES};
 use drystone_gateway::{DevMode, Gateway, GatewayBuilder};
@@ -109,7 +109,12 @@ impl Recorder {
             encoded_bytes: AtomicU64::new(0),
             remote_bytes: AtomicU64::new(0),
         };
-        Arc::new(Self { contract, metrics: Arc::new(metrics), seen: Mutex::default(), answer: Box::new(answer) })
+        Arc::new(Self {
+            contract,
+            metrics: Arc::new(metrics),
+            seen: Mutex::default(),
+            answer: Box::new(answer),
+        })
     }
 
     pub(crate) fn saying(contract: &'static ContractInfo, json: &'static str) -> Arc<Self> {
@@ -206,7 +211,12 @@ impl Answered {
 }
 
 /// Sends one request; `text` is `METHOD uri`.
-pub(crate) async fn send(gateway: &Gateway, text: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answered {
+pub(crate) async fn send(
+    gateway: &Gateway,
+    text: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answered {
     let (method, uri) = text.split_once(' ').unwrap();
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in headers {

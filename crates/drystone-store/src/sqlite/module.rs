@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::path::Path;
 
-use drystone_call::{Admission, Claim, Context, Error, KeyUse, Result, TenantId};
+use drystone_call::{Admission, Claim, Error, KeyUse, Result, TenantId};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -139,7 +139,8 @@ impl SqliteModule {
 
     /// Puts a tenant into the registry before its file exists, so that no file is without an entry.
     async fn register(&self, tenant: &TenantId, deadline: Instant) -> Result<()> {
-        let mut tx = self.begin(None, deadline).await?;
+        let hold = self.shared.queue.acquire(deadline).await?;
+        let mut tx = SqliteTx::start(hold, deadline, Arc::clone(&self.files.counters))?;
         let now = times(&self.config).now;
         tx.execute(
             "insert into drystone_tenants (name, created) values ($1, $2) on conflict do nothing",
@@ -205,12 +206,6 @@ impl SqliteModule {
         let mut all: Vec<TenantId> = self.known().iter().cloned().collect();
         all.sort();
         all
-    }
-
-    /// Whether the shared file can be read.
-    pub(crate) async fn health(&self, cx: &mut Context) -> Result<()> {
-        let mut read = self.read(None, cx.deadline()).await?;
-        read.all::<(i64,)>("select 1", &()).map(drop)
     }
 
     pub(crate) fn metrics(&self) -> StoreMetrics {

@@ -17,11 +17,18 @@ use crate::error::too_late;
 use crate::metrics::Counters;
 
 /// Where a holder keeps the writer, and where the hold limit can take it away.
+pub(crate) struct Slot(Mutex<Held>);
+
+/// What is in a slot.
 #[derive(Default)]
-pub(crate) struct Slot(Mutex<Option<Box<Writer>>>);
+pub(crate) struct Held {
+    pub(crate) writer: Option<Box<Writer>>,
+    /// What an answer waits for, when the hold limit has taken the writer.
+    left: Option<oneshot::Receiver<GroupEnd>>,
+}
 
 impl Slot {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Option<Box<Writer>>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -36,7 +43,9 @@ pub(crate) struct Hold {
 impl Hold {
     /// Gives the writer back; a transaction that is still open is rolled back. Says what an answer has to wait for.
     pub(crate) fn give_up(&mut self) -> Option<oneshot::Receiver<GroupEnd>> {
-        let mut writer = self.slot.lock().take()?;
+        let mut held = self.slot.lock();
+        let Some(mut writer) = held.writer.take() else { return held.left.take() };
+        drop(held);
         let end = writer.undo();
         self.queue.release(writer);
         end
@@ -117,7 +126,7 @@ impl Queue {
     }
 
     fn hold(self: &Arc<Self>, state: &mut State, writer: Box<Writer>) -> Hold {
-        let slot = Arc::new(Slot(Mutex::new(Some(writer))));
+        let slot = Arc::new(Slot(Mutex::new(Held { writer: Some(writer), left: None })));
         let since = Instant::now();
         state.holder = Some((Arc::clone(&slot), since));
         Hold { queue: Arc::clone(self), slot, since }
@@ -151,7 +160,7 @@ impl Queue {
     pub(crate) async fn retire(self: &Arc<Self>) -> Result<()> {
         loop {
             let mut hold = self.acquire(Instant::now() + 2 * self.hold_limit).await?;
-            let resting = hold.slot.lock().take_if(|writer| !writer.has_effects());
+            let resting = hold.slot.lock().writer.take_if(|writer| !writer.has_effects());
             if let Some(writer) = resting {
                 let mut state = self.lock();
                 state.closed = true;
@@ -182,12 +191,12 @@ impl Queue {
         }
         // A slot that is locked runs a statement, which its own limit interrupts.
         if let Ok(mut held) = slot.0.try_lock()
-            && let Some(mut writer) = held.take()
+            && let Some(mut writer) = held.writer.take()
         {
+            held.left = writer.undo();
             drop(held);
             tracing::warn!(target: "drystone::store", limit = ?self.hold_limit, "a transaction was held too long and rolled back");
             self.counters.held_too_long.add(1);
-            drop(writer.undo());
             self.release(writer);
         }
         Some(Instant::now() + self.hold_limit / 10)
@@ -197,7 +206,7 @@ impl Queue {
 impl Hold {
     /// The writer, when nobody received this hold and no transaction began.
     fn take_back(&mut self) -> Option<Box<Writer>> {
-        self.slot.lock().take()
+        self.slot.lock().writer.take()
     }
 }
 

@@ -57,20 +57,20 @@ impl SqliteTx {
     }
 
     /// Submits the transaction with its record: from here on it commits, whatever becomes of the caller.
-    pub(crate) fn submit(mut self, record: Option<Recording<'_>>, key: KeyHold) -> Result<Submitted> {
+    pub(crate) fn submit(&mut self, record: Option<Recording<'_>>, key: KeyHold) -> Result<Submitted> {
         self.check()?;
         self.submit_now(record, key)
     }
 
     /// Rolls the effect back and submits a record in its place.
-    pub(crate) fn replace(mut self, record: Recording<'_>, key: KeyHold) -> Result<Submitted> {
+    pub(crate) fn replace(&mut self, record: Option<Recording<'_>>, key: KeyHold) -> Result<Submitted> {
         self.with(|writer| {
             drop(writer.undo());
             writer.start()
         })
         .map_err(|error| self.explain(error))?;
         self.failed = false;
-        self.submit_now(Some(record), key)
+        self.submit_now(record, key)
     }
 
     fn submit_now(&mut self, record: Option<Recording<'_>>, key: KeyHold) -> Result<Submitted> {
@@ -127,7 +127,7 @@ impl SqliteTx {
     /// Works with the writer, if it is still held and its transaction still there.
     fn with<R>(&self, work: impl FnOnce(&mut Writer) -> rusqlite::Result<R>) -> Result<R, Broken<rusqlite::Error>> {
         let mut slot = self.hold.slot.lock();
-        let Some(writer) = slot.as_mut() else { return Err(Broken::Gone) };
+        let Some(writer) = slot.writer.as_mut() else { return Err(Broken::Gone) };
         work(writer).map_err(|cause| {
             let full = cause.sqlite_error_code() == Some(ErrorCode::DiskFull);
             Broken::Db { lost: !writer.survived(full), cause }

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::greeted::Greeted;
 use crate::peer::Facts;
 use crate::wire::GrpcBody;
 use crate::{TransportError, names};
@@ -26,6 +27,8 @@ const CALL_WINDOW: u32 = 4 * 1024 * 1024 + 64 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// Dropped calls whose late frames are still known for what they are; beyond, HTTP/2 takes them for errors of the peer.
 const DROPPED_KNOWN: usize = 4096;
+
+const CERTIFICATES: &str = "see whether the certificates of both processes are good and of one authority";
 
 /// Where to connect and whom to expect there.
 #[derive(Clone)]
@@ -61,9 +64,21 @@ impl Target {
     /// # Errors
     /// A text that says what failed.
     pub(super) async fn connect(&self) -> Result<SendRequest<GrpcBody>, String> {
-        let stream = tokio::time::timeout(CONNECT, self.prove()).await.map_err(|_| {
+        let connecting = async {
+            let stream = self.prove().await?;
+            self.greet(stream).await
+        };
+        tokio::time::timeout(CONNECT, connecting).await.map_err(|_| {
             format!("no connection within {} ms; see whether its machine can be reached", CONNECT.as_millis())
-        })??;
+        })?
+    }
+
+    /// Begins HTTP/2 and waits for the peer's first word.
+    ///
+    /// In TLS 1.3 a client learns only then whether its own certificate was accepted, and a call handed over before would be
+    /// lost with its outcome unknown.
+    async fn greet(&self, stream: TlsStream<TcpStream>) -> Result<SendRequest<GrpcBody>, String> {
+        let (stream, greeted) = Greeted::new(stream);
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(CALL_WINDOW)
@@ -71,7 +86,6 @@ impl Target {
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_ANSWER)
             .keep_alive_while_idle(true)
-            .max_concurrent_reset_streams(DROPPED_KNOWN)
             .max_local_error_reset_streams(DROPPED_KNOWN)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|cause| cause.to_string())?;
@@ -80,6 +94,8 @@ impl Target {
             let ended = connection.await;
             tracing::debug!(target: "drystone::transport", %module, %address, ?ended, "the connection ended");
         });
+        let greeting = greeted.await.unwrap_or_else(|_| Err("the connection was closed".to_owned()));
+        greeting.map_err(|cause| format!("{cause}; {CERTIFICATES}"))?;
         Ok(sender)
     }
 
@@ -90,12 +106,10 @@ impl Target {
             .map_err(|cause| format!("{cause}; see whether its process runs and listens there"))?;
         stream.set_nodelay(true).map_err(|cause| cause.to_string())?;
         let connector = TlsConnector::from(Arc::clone(&self.tls));
-        let stream = connector.connect(self.name.clone(), stream).await.map_err(|cause| {
-            format!(
-                "{cause}; see whether that process hosts the module, and whether the certificates of both processes \
-                 are of one authority"
-            )
-        })?;
+        let stream = connector
+            .connect(self.name.clone(), stream)
+            .await
+            .map_err(|cause| format!("{cause}; see whether that process hosts the module; {CERTIFICATES}"))?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let facts = certificate.map_or_else(|| Err("it showed no certificate".to_owned()), Facts::of)?;
         if facts.modules_of(&self.app).iter().any(|module| **module == *self.module) {

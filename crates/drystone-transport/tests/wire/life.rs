@@ -11,6 +11,7 @@ use drystone_call::Code;
 use drystone_transport::Drained;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -41,33 +42,30 @@ async fn a_killed_process_is_unavailable_and_works_again_when_it_is_back() {
     assert_eq!(remote.metrics().connections.load(SeqCst), 2);
 }
 
-/// The calling end learns of the peer's end only when its tasks run; here they do not, while the peer is replaced.
-#[test]
-fn a_connection_that_ended_unnoticed_is_replaced() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (theirs, ours) = (runtime(), runtime());
+#[tokio::test]
+async fn a_call_during_a_graceful_restart_goes_to_the_new_process() {
     let world = World::new();
-    let server = theirs.block_on(world.serve(orders_may_echo()));
-    let address = server.address.clone();
-    let remote = world.remote(&address);
-    let channel = channel(Some("orders"), remote.clone());
-    let serving = |theirs: tokio::runtime::Runtime, end: oneshot::Receiver<()>| {
-        std::thread::spawn(move || {
-            let _ = theirs.block_on(end);
-            theirs
-        })
-    };
-    let (end, ended) = oneshot::channel();
-    let thread = serving(theirs, ended);
-    ours.block_on(say(&channel, &context(), request("before"))).unwrap();
-    end.send(()).unwrap();
-    let theirs = thread.join().unwrap();
-    theirs.block_on(server.kill());
-    let _server = theirs.block_on(world.serve_at(&address, orders_may_echo(), Duration::ZERO));
-    let (_end, ended) = oneshot::channel();
-    let _thread = serving(theirs, ended);
-    let reply = ours.block_on(say(&channel, &context(), request("after"))).unwrap();
-    assert_eq!(reply.text, "after");
+    let old = world.serve(orders_may_echo()).await;
+    let remote = world.remote(&old.address);
+    let channel = Arc::new(channel(Some("orders"), remote.clone()));
+    let call = tokio::spawn({
+        let channel = Arc::clone(&channel);
+        async move { say(&channel, &context(), request("wait")).await }
+    });
+    old.running(1).await;
+    old.stop.send(()).unwrap();
+    while TcpStream::connect(&old.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let new = world.serve_at(&old.address, orders_may_echo(), Duration::ZERO).await;
+    // The old connection still carries the call that runs, and takes no other.
+    for text in ["during", "the", "restart"] {
+        assert_eq!(say(&channel, &context(), request(text)).await.unwrap().text, text);
+    }
+    assert_eq!(new.service.finished.load(SeqCst), 3);
+    old.service.gate.add_permits(1);
+    assert_eq!(call.await.unwrap().unwrap().text, "wait");
+    assert_eq!(old.task.await.unwrap(), Drained { cut: 0 });
     assert_eq!(remote.metrics().connections.load(SeqCst), 2);
 }
 
@@ -136,6 +134,62 @@ async fn dropping_hundreds_of_calls_costs_no_connection() {
     }
     say(&channel, &context(), request("still there")).await.unwrap();
     assert_eq!(remote.metrics().connections.load(SeqCst), 1);
+}
+
+/// Runs a runtime on a thread of its own until told to stop.
+struct Driven {
+    stop: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<Runtime>,
+}
+
+impl Driven {
+    fn new(runtime: Runtime) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let _ = runtime.block_on(stopped);
+            runtime
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> Runtime {
+        self.stop.send(()).unwrap();
+        self.thread.join().unwrap()
+    }
+}
+
+/// The callee's runtime stands still while the caller makes calls and drops them, so it meets calls that are already dropped.
+#[test]
+fn calls_dropped_before_the_callee_looked_cost_no_connection() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (theirs, ours) = (runtime(), runtime());
+    let world = World::new();
+    let server = theirs.block_on(world.serve(orders_may_echo()));
+    let remote = world.remote(&server.address);
+    let channel = Arc::new(channel(Some("orders"), remote.clone()));
+    let driven = Driven::new(theirs);
+    ours.block_on(say(&channel, &context(), request("before"))).unwrap();
+    let theirs = driven.stop();
+    ours.block_on(async {
+        let turns = async || {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let calls: Vec<_> = (0..200)
+            .map(|_| {
+                let channel = Arc::clone(&channel);
+                tokio::spawn(async move { say(&channel, &context(), request("wait")).await })
+            })
+            .collect();
+        turns().await;
+        calls.iter().for_each(tokio::task::JoinHandle::abort);
+        turns().await;
+    });
+    let driven = Driven::new(theirs);
+    ours.block_on(say(&channel, &context(), request("after"))).unwrap();
+    assert_eq!(remote.metrics().connections.load(SeqCst), 1);
+    driven.stop();
 }
 
 /// Polls a future at most `left` times and then drops it.

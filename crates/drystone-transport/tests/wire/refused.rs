@@ -133,12 +133,18 @@ async fn a_client_of_another_authority_is_refused() {
 async fn knock(address: &str, authority: &Path, shown: Option<&Path>) -> io::Result<usize> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
-    let mut config =
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match shown {
+        Some(path) => {
+            let chain = CertificateDer::pem_file_iter(path).unwrap().map(Result::unwrap).collect();
+            let key = PrivateKeyDer::from_pem_file(path.with_extension("key")).unwrap();
+            config.with_client_auth_cert(chain, key).unwrap()
+        }
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("echo.module.drystone.internal").unwrap();
     let stream = TcpStream::connect(address).await?;

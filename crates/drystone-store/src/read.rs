@@ -1,0 +1,74 @@
+//! `ReadTx`: a snapshot of one tenant's data.
+
+use std::fmt;
+
+use drystone_call::{Caller, Context, Result};
+
+use crate::backend::{Backend, Database};
+use crate::params::Params;
+use crate::query::{Query, Run};
+use crate::row::FromRow;
+use crate::sqlite::SqliteRead;
+
+/// A snapshot to read from, as it stood at the first statement. Ends when dropped.
+///
+/// On SQLite a statement runs in place, on a connection of its own: it keeps no writer waiting, but it keeps its thread until it is done or the
+/// deadline interrupts it. Page through what is large.
+#[must_use = "a snapshot that is dropped at once has read nothing"]
+pub struct ReadTx<'a> {
+    cx: &'a mut Context,
+    on: Snapshot,
+}
+
+enum Snapshot {
+    Sqlite(SqliteRead),
+}
+
+impl<'a> ReadTx<'a> {
+    pub(crate) async fn begin(cx: &'a mut Context, backend: &Backend, shared: bool) -> Result<Self> {
+        let deadline = cx.deadline();
+        let on = match &backend.database {
+            Database::Sqlite(module) => {
+                let tenant = if shared { None } else { Some(cx.tenant()) };
+                Snapshot::Sqlite(module.read(tenant, deadline).await?)
+            }
+        };
+        Ok(Self { cx, on })
+    }
+
+    /// A statement that reads.
+    pub fn query<'q>(&'q mut self, sql: &'q str) -> Query<'q, Self> {
+        Query::new(self, sql)
+    }
+
+    /// Who is asking and under which limits.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        self.cx
+    }
+}
+
+impl Run for ReadTx<'_> {
+    async fn run_optional<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Option<T>> {
+        match &mut self.on {
+            Snapshot::Sqlite(read) => read.optional(sql, params),
+        }
+    }
+
+    async fn run_all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Vec<T>> {
+        match &mut self.on {
+            Snapshot::Sqlite(read) => read.all(sql, params),
+        }
+    }
+}
+
+impl Drop for ReadTx<'_> {
+    /// Nothing to undo; that there is a `drop` makes the borrow of the context last, as a [`crate::Tx`]'s does.
+    fn drop(&mut self) {}
+}
+
+impl fmt::Debug for ReadTx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadTx").field("caller", self.caller()).finish_non_exhaustive()
+    }
+}

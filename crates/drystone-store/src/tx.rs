@@ -1,0 +1,224 @@
+//! `Tx`: one transaction on the module's database, for one tenant.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use drystone_call::{Barrier, Caller, Claim, Context, Error, Payload, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::backend::{Backend, Database};
+use crate::clock::{millis, moment};
+use crate::keys::Record;
+use crate::params::Params;
+use crate::query::{Query, Run};
+use crate::row::FromRow;
+use crate::sqlite::SqliteTx;
+
+/// What concurrent transactions may see of one another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// As if they ran one after another.
+    #[default]
+    Serializable,
+    /// What others have committed; for hot paths that lock their rows. On SQLite the same as serializable.
+    ReadCommitted,
+}
+
+/// One transaction, for the tenant of the call.
+///
+/// It borrows the [`Context`] until it ends, so that a call to another module inside an open transaction does not compile:
+///
+/// ```ignore
+/// let mut tx = store.begin(cx).await?;
+/// let stock = inventory.get_stock(cx, request).await?;  // E0502: `*cx` is borrowed as mutable, and `Tx` still needs it
+/// tx.commit().await?;
+/// ```
+///
+/// ```ignore
+/// let stock = inventory.get_stock(cx, request).await?;  // ask first,
+/// let mut tx = store.begin(cx).await?;                  // then write
+/// tx.commit().await?;
+/// ```
+///
+/// Dropping it rolls it back. After a statement that the database refused it can only be refused or dropped, on both databases.
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct Tx<'a> {
+    cx: &'a mut Context,
+    backend: Arc<Backend>,
+    shared: bool,
+    on: Option<On>,
+}
+
+enum On {
+    Sqlite(SqliteTx),
+}
+
+type KeyHold = Option<Arc<dyn Any + Send + Sync>>;
+
+impl<'a> Tx<'a> {
+    pub(crate) async fn begin(
+        cx: &'a mut Context,
+        backend: Arc<Backend>,
+        shared: bool,
+        isolation: Isolation,
+    ) -> Result<Self> {
+        let deadline = cx.deadline();
+        let tenant = if shared { None } else { Some(cx.tenant()) };
+        let on = match &backend.database {
+            Database::Sqlite(module) => {
+                let _always_serializable = isolation;
+                On::Sqlite(module.begin(tenant, deadline).await?)
+            }
+        };
+        Ok(Self { cx, backend, shared, on: Some(on) })
+    }
+
+    /// A statement. The text is the same on both databases: `$1`, `returning`, `on conflict`.
+    pub fn query<'q>(&'q mut self, sql: &'q str) -> Query<'q, Self> {
+        Query::new(self, sql)
+    }
+
+    /// Who is asking and under which limits.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        self.cx
+    }
+
+    /// A new id of the module's ids.
+    #[must_use]
+    pub fn new_id(&self) -> Uuid {
+        self.cx.new_id()
+    }
+
+    /// The time on the module's clock, in UTC and to the microsecond, which both databases keep.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        moment(self.cx.now())
+    }
+
+    /// Commits the effect and returns when it is durable.
+    ///
+    /// A keyed call needs its answer recorded with its effect: use [`Tx::commit_with`] there.
+    ///
+    /// # Errors
+    /// `ABORTED` if a concurrent transaction got in the way, `UNAVAILABLE` if the disk is full, `TX_HELD_TOO_LONG`.
+    pub async fn commit(mut self) -> Result<()> {
+        self.finish(None).await
+    }
+
+    /// Commits the effect together with the answer, under the call's idempotency key if it has one, and returns the answer when it is durable.
+    ///
+    /// # Errors
+    /// As [`Tx::commit`].
+    pub async fn commit_with<A: Payload>(mut self, answer: A) -> Result<A> {
+        let outcome = if self.cx.claim().is_some() { Some((Record::ANSWER, answer.encode_to_vec())) } else { None };
+        self.finish(outcome).await?;
+        Ok(answer)
+    }
+
+    /// Rolls the effect back and gives the error back to return; under the call's idempotency key, if it has one, the
+    /// refusal is recorded first, so that a repeated call gets the same.
+    ///
+    /// ```ignore
+    /// return tx.refuse(Error::reason(OrdersReason::OutOfStock, "only 2 left")).await;
+    /// ```
+    ///
+    /// # Errors
+    /// Always: `error`, or what kept the refusal from being recorded.
+    pub async fn refuse<T>(mut self, error: impl Into<Error>) -> Result<T> {
+        let error = error.into();
+        if self.cx.claim().is_none() {
+            return Err(error);
+        }
+        // What is recorded is what callers see: bounded, and without the cause that telemetry still gets of this one.
+        let seen = Error::from_status_bytes(&error.to_status_bytes()).bounded();
+        self.finish(Some((Record::REFUSAL, seen.to_status_bytes().to_vec()))).await?;
+        Err(error)
+    }
+
+    /// Ends the transaction; a refusal takes the place of the effect.
+    async fn finish(&mut self, outcome: Option<(i64, Vec<u8>)>) -> Result<()> {
+        let created = millis(self.cx.now());
+        let (record, hold) = match (outcome, self.cx.claim()) {
+            (Some(outcome), Some(claim)) => (Some(record(claim, outcome, created)?), Some(claim.hold())),
+            _ => (None, None),
+        };
+        let recorded = record.is_some();
+        let refused = record.as_ref().is_some_and(|record| record.kind == Record::REFUSAL);
+        let Some(on) = &mut self.on else { return Ok(()) };
+        match (on, &self.backend.database) {
+            (On::Sqlite(tx), Database::Sqlite(module)) => {
+                if recorded && self.shared {
+                    module.note_shared_key();
+                }
+                let record = record.map(|record| (record, module.forget_before()));
+                let submitted = if refused { tx.replace(record, hold) } else { tx.submit(record, hold) };
+                submitted?.ended().await?;
+            }
+        }
+        if let Some(claim) = self.cx.claim_mut()
+            && recorded
+        {
+            claim.mark_recorded();
+        }
+        Ok(())
+    }
+
+    fn roll_back(&mut self) -> Option<Barrier> {
+        match self.on.take()? {
+            On::Sqlite(mut tx) => tx.roll_back(),
+        }
+    }
+
+    pub(crate) async fn run_execute(&mut self, sql: &str, params: &impl Params) -> Result<u64> {
+        match self.on()? {
+            On::Sqlite(tx) => tx.execute(sql, params),
+        }
+    }
+
+    fn on(&mut self) -> Result<&mut On> {
+        self.on.as_mut().ok_or_else(|| Error::internal("the transaction is over"))
+    }
+}
+
+/// What is written for a keyed call.
+fn record(claim: &Claim, (kind, body): (i64, Vec<u8>), created: i64) -> Result<Record<'_>> {
+    if claim.is_recorded() {
+        return Err(Error::internal(format!(
+            "{} recorded its outcome twice: one transaction of a handler ends with commit_with or refuse, the last",
+            claim.key_use.method
+        )));
+    }
+    Ok(Record { key_use: &claim.key_use, kind, body, created })
+}
+
+impl Run for Tx<'_> {
+    async fn run_optional<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Option<T>> {
+        match self.on()? {
+            On::Sqlite(tx) => tx.optional(sql, params),
+        }
+    }
+
+    async fn run_all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Vec<T>> {
+        match self.on()? {
+            On::Sqlite(tx) => tx.all(sql, params),
+        }
+    }
+}
+
+impl Drop for Tx<'_> {
+    /// Rolls back what was not committed. What the answer may have seen of a neighbour is not durable yet, so the answer waits.
+    fn drop(&mut self) {
+        if let Some(barrier) = self.roll_back() {
+            self.cx.hold_answer(barrier);
+        }
+    }
+}
+
+impl fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("caller", self.caller()).finish_non_exhaustive()
+    }
+}

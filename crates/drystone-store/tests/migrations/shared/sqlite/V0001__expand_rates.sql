@@ -1,0 +1,1 @@
+create table rates (currency text primary key, rate bigint not null);
