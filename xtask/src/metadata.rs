@@ -25,6 +25,8 @@ pub(crate) struct Package {
 pub(crate) struct Dependency {
     pub(crate) name: String,
     pub(crate) kind: Kind,
+    /// The features that it turns on, `default` among them unless it is turned off.
+    pub(crate) features: Vec<String>,
 }
 
 /// When a dependency is needed.
@@ -118,7 +120,14 @@ fn dependency_of(json: &Value) -> Dependency {
         Some("dev") => Kind::Dev,
         _ => Kind::Normal,
     };
-    Dependency { name: json["name"].as_str().unwrap_or_default().to_owned(), kind }
+    let named = json["features"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let named = named.iter().filter_map(Value::as_str);
+    let default = json["uses_default_features"].as_bool().unwrap_or(true).then_some("default");
+    Dependency {
+        name: json["name"].as_str().unwrap_or_default().to_owned(),
+        kind,
+        features: named.chain(default).map(str::to_owned).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +139,9 @@ mod tests {
         let text = r#"{ "workspace_root": "/r", "packages": [{
             "name": "b", "version": "1.0.0", "manifest_path": "/r/crates/b/Cargo.toml", "source": null, "license": "MIT",
             "dependencies": [
-                { "name": "a", "kind": null }, { "name": "c", "kind": "build" }, { "name": "d", "kind": "dev" }
+                { "name": "a", "kind": null, "features": ["x"], "uses_default_features": false },
+                { "name": "c", "kind": "build", "features": [], "uses_default_features": true },
+                { "name": "d", "kind": "dev" }
             ]
         }]}"#;
         let packages = parse(text).unwrap();
@@ -138,6 +149,8 @@ mod tests {
         assert_eq!((packages[0].name.as_str(), packages[0].directory.as_str()), ("b", "crates/b"));
         let kinds: Vec<Kind> = packages[0].dependencies.iter().map(|dependency| dependency.kind).collect();
         assert_eq!(kinds, [Kind::Normal, Kind::Build, Kind::Dev]);
+        assert_eq!(packages[0].dependencies[0].features, ["x"]);
+        assert_eq!(packages[0].dependencies[1].features, ["default"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use drystone_contract::{Effect, KeyPolicy};
+
 /// A contract's service, as generated code describes it.
 #[derive(Debug)]
 pub struct ContractInfo {
@@ -45,26 +47,4 @@ impl MethodInfo {
     pub fn is_keyed(&self) -> bool {
         self.key != KeyPolicy::Ignored && self.effect != Effect::NoSideEffects
     }
-}
-
-/// What a call changes, from `idempotency_level`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing (`NO_SIDE_EFFECTS`).
-    NoSideEffects,
-    /// Something, and the same when repeated (`IDEMPOTENT`).
-    Idempotent,
-    /// Something.
-    Mutating,
-}
-
-/// How a method treats idempotency keys, from `(drystone.method).key`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyPolicy {
-    /// A key is honoured when given.
-    Honoured,
-    /// A call without a key is refused.
-    Required,
-    /// Keys have no meaning here.
-    Ignored,
 }

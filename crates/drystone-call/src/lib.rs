@@ -30,7 +30,6 @@
 
 mod baggage;
 mod channel;
-mod code;
 #[doc(hidden)]
 pub mod codegen;
 mod context;
@@ -55,13 +54,13 @@ use channel::deadline_exceeded;
 
 pub use baggage::{Baggage, MAX_BAGGAGE_BYTES};
 pub use channel::{Channel, Remote, Runner};
-pub use code::Code;
 pub use context::{Barrier, Caller, Context, DEFAULT_TIMEOUT};
+pub use drystone_contract::{Code, Effect, KeyPolicy};
 pub use erased::{AnyChannel, JsonBody, Mount, Served, Target};
 pub use error::{Classifier, Error, FieldViolation, ReasonInfo, Result, register_classifier};
 pub use gate::{Admission, Claim, KeyGate, KeyUse, Recorded};
 pub use home::{Clock, Home, Ids, ManualClock, RandomIds, SeededIds, SystemClock};
-pub use info::{ContractInfo, Effect, KeyPolicy, MethodInfo};
+pub use info::{ContractInfo, MethodInfo};
 pub use key::IdempotencyKey;
 pub use metrics::{EdgeMetrics, LATENCY_BUCKETS, MethodMetrics};
 pub use payload::{MAX_MESSAGE_BYTES, Payload, check_size};
@@ -72,6 +71,9 @@ pub use service::{CallFn, ContractClient, Event, MethodVisitor, Reply, ServiceDe
 pub use status::{MAX_STATUS_BYTES};
 pub use tenant::{Principal, TenantId};
 pub use trace::TraceContext;
+
+/// `google.protobuf.Timestamp` and `google.protobuf.Duration` as generated messages hold them.
+pub use pbjson_types::{Duration as ProtoDuration, Timestamp};
 
 /// Includes the code that the build script generated for a proto package.
 ///

@@ -6,8 +6,15 @@
 //! rules ([`RULES`], [`check`]). The generator, the gateway and the OpenAPI document all read the same model, so
 //! they cannot disagree about what an annotation means.
 //!
+//! # Two halves
+//!
+//! The vocabulary ([`Code`], [`Effect`], [`KeyPolicy`]) needs nothing but the standard library and is always here: it is what
+//! every contract crate carries, by way of the call. Reading descriptors needs reflection over messages; all of that stands
+//! behind the feature `model`, which is on unless a dependent turns it off.
+//!
 //! # Invariants
 //!
+//! * Without the feature `model` this crate depends on no other.
 //! * No transport and no I/O: bytes of descriptors come in, values go out.
 //! * A rule's id never changes its meaning. Every rule has a fixture that keeps it and one that breaks it.
 //! * A finding names the thing, the file with line and column, and the remedy.
@@ -20,28 +27,42 @@
 //! stack carries them. Rules about *compatibility* between two versions of a contract do not exist yet: they need
 //! the last released descriptors and come with the release tooling.
 
+#[cfg(feature = "model")]
 mod annotations;
+#[cfg(feature = "model")]
 mod check;
 mod code;
+#[cfg(feature = "model")]
 mod files;
+#[cfg(feature = "model")]
 mod finding;
+#[cfg(feature = "model")]
 mod http_rule;
+#[cfg(feature = "model")]
 mod model;
+mod repeat;
+#[cfg(feature = "model")]
 mod rules;
+#[cfg(feature = "model")]
 mod shape;
+#[cfg(feature = "model")]
 mod source;
+#[cfg(feature = "model")]
 mod template;
+#[cfg(feature = "model")]
 mod timeout;
 
-pub use check::check;
 pub use code::Code;
-pub use files::{WELL_KNOWN_FILES, is_well_known_file};
-pub use finding::{Finding, Rule};
-pub use http_rule::{BindingError, Body, HttpBinding, HttpVerb};
-pub use model::{
-    Contract, ContractError, Effect, Event, KeyPolicy, Method, MethodKind, Reason, events_of, reasons_of,
+pub use repeat::{Effect, KeyPolicy};
+#[cfg(feature = "model")]
+pub use {
+    check::check,
+    files::{WELL_KNOWN_FILES, is_well_known_file},
+    finding::{Finding, Rule},
+    http_rule::{BindingError, Body, HttpBinding, HttpVerb},
+    model::{Contract, ContractError, Event, Method, MethodKind, Reason, events_of, reasons_of},
+    rules::RULES,
+    shape::is_recursive,
+    template::{Part, PathTemplate, TemplateError, Variable},
+    timeout::{TimeoutError, parse_timeout},
 };
-pub use rules::RULES;
-pub use shape::is_recursive;
-pub use template::{Part, PathTemplate, TemplateError, Variable};
-pub use timeout::{TimeoutError, parse_timeout};

@@ -9,6 +9,7 @@ use crate::check::check;
 use crate::code::Code;
 use crate::finding::Finding;
 use crate::http_rule::{self, HttpBinding};
+use crate::repeat::{Effect, KeyPolicy};
 use crate::shape::with_nested;
 use crate::source;
 use crate::timeout::parse_timeout;
@@ -59,28 +60,6 @@ pub struct Method {
     pub kind: MethodKind,
     /// The comment.
     pub comment: String,
-}
-
-/// What repeating a call does (`idempotency_level`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// Nothing, nor does calling once: a read.
-    NoSideEffects,
-    /// No more than calling once.
-    Idempotent,
-    /// Possibly a second effect, unless a key tells the calls to be one.
-    Mutating,
-}
-
-/// What a method does with an idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyPolicy {
-    /// A call with a key has one effect and one answer.
-    Honoured,
-    /// As honoured; a call without a key is refused.
-    Required,
-    /// Keys are not looked at.
-    Ignored,
 }
 
 /// Which sides of a method send more than one message.
@@ -270,7 +249,7 @@ pub fn reasons_of(pool: &DescriptorPool, package: &str) -> Vec<Reason> {
         for descriptor in file.enums().filter(annotations::is_reasons) {
             for value in descriptor.values() {
                 let Some(options) = annotations::reason_options(&value) else { continue };
-                let Some(code) = Code::from_number(options.code) else { continue };
+                let Some(code) = Code::try_from_number(options.code) else { continue };
                 let http = u16::try_from(options.http).ok().filter(|http| *http != 0);
                 reasons.push(Reason {
                     enum_name: descriptor.name().to_owned(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use drystone_call::{
     Code, Context, DEFAULT_TIMEOUT, Error, JsonBody, MAX_MESSAGE_BYTES, PlatformReason, Result,
 };
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
@@ -50,17 +50,20 @@ async fn call(route: &Route, cx: &Context, parts: &Parts, path: &str, body: Body
 }
 
 /// Reads the body within the call's limits of time and size.
-async fn read(route: &Route, cx: &Context, headers: &HeaderMap, body: Body) -> Result<Bytes> {
+async fn read(route: &Route, cx: &Context, headers: &HeaderMap, mut body: Body) -> Result<Bytes> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
     let announced = body.size_hint().lower();
+    let until = cx.deadline().min(Instant::now() + route.info.timeout.unwrap_or(DEFAULT_TIMEOUT));
     if announced > MAX_MESSAGE_BYTES as u64 {
+        if !headers.contains_key(EXPECT) {
+            let _ = tokio::time::timeout_at(until, discard(&mut body)).await;
+        }
         return Err(too_large());
     }
-    let own_limit = Instant::now() + route.info.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let read = Limited::new(body, MAX_MESSAGE_BYTES).collect();
-    let read = tokio::time::timeout_at(own_limit.min(cx.deadline()), read).await;
+    let read = tokio::time::timeout_at(until, read).await;
     let read =
         read.map_err(|_| Error::new(Code::DeadlineExceeded, "the request's body did not arrive in time"))?;
     let bytes = read
@@ -76,6 +79,17 @@ async fn read(route: &Route, cx: &Context, headers: &HeaderMap, body: Body) -> R
         check_media_type(headers)?;
     }
     Ok(bytes)
+}
+
+/// Reads a body to nowhere, up to a bound: a client that does not wait for a word before it sends would otherwise see its connection
+/// break before it sees why.
+async fn discard(body: &mut Body) {
+    let mut left = 8 * MAX_MESSAGE_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        let read = frame.data_ref().map_or(0, Bytes::len);
+        let Some(rest) = left.checked_sub(read) else { return };
+        left = rest;
+    }
 }
 
 fn too_large() -> Error {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use drystone_call::codegen::pbjson_types::Timestamp;
+use drystone_call::Timestamp;
 
 /// A time as whole microseconds since 1970, as it is kept in an integer column; times before are 0.
 #[must_use]

@@ -64,8 +64,7 @@ fn is_test(source: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const SOURCE: &str =
-        "#[test]\nfn holds() {}\n#[tokio::test(start_paused = true)]\nasync fn also() {}\nfn helper() {}\n";
+    const SOURCE: &str = "#[test]\nfn holds() {}\n#[tokio::test(start_paused = true)]\nasync fn also() {}\n/// No claim.\nfn helper() {}\n";
 
     fn check(page: &str) -> usize {
         findings(&Tree::of(&[(PAGE, page), ("a/tests/a.rs", SOURCE)])).len()

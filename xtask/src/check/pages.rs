@@ -120,6 +120,13 @@ mod tests {
     #[test]
     fn a_code_without_a_page_is_found() {
         assert!(check(LIST, &[])[0].contains("no page for the code TOO_LARGE"));
+        let rule = Tree::of(&[
+            (REASONS, LIST),
+            (INDEX, "(TOO_LARGE.md)"),
+            ("docs/errors/TOO_LARGE.md", PAGE),
+            ("crates/a/src/r.rs", "\"DRY-C001\""),
+        ]);
+        assert_eq!(findings(&rule), ["docs/errors/DRY-C001.md: no page for the code DRY-C001"]);
         let tree = Tree::of(&[(
             "crates/a/src/rules.rs",
             "const ID: &str = \"DRY-C001\"; // DRY-Cxxx\nf(\"error[DRY-R002]: {a}\")",

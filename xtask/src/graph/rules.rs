@@ -13,12 +13,15 @@ const REACH: [(&str, &[&str]); 9] = [
     ("drystone-derive", &[]),
     ("drystone-resilience", &[]),
     ("drystone-codegen", &["drystone-contract"]),
-    ("drystone-call", &["drystone-resilience"]),
-    ("drystone-store", &["drystone-call", "drystone-derive", "drystone-resilience"]),
-    ("drystone-transport", &["drystone-call", "drystone-resilience"]),
+    ("drystone-call", &["drystone-contract", "drystone-resilience"]),
+    ("drystone-store", &["drystone-call", "drystone-contract", "drystone-derive", "drystone-resilience"]),
+    ("drystone-transport", &["drystone-call", "drystone-contract", "drystone-resilience"]),
     ("drystone-gateway", &["drystone-call", "drystone-contract", "drystone-resilience"]),
-    ("drystone-telemetry", &["drystone-call", "drystone-resilience"]),
+    ("drystone-telemetry", &["drystone-call", "drystone-contract", "drystone-resilience"]),
 ];
+
+/// The crates that read descriptors. To all others `drystone-contract` is its vocabulary alone, without a feature and so without reflection.
+const READERS: [&str; 3] = ["drystone-codegen", "drystone-gateway", "drystone-runtime"];
 
 /// Crates from outside that a member may not name, since they are what it must not know.
 const OUTSIDE: [(&str, &[&str]); 4] = [
@@ -73,6 +76,7 @@ pub(super) fn breaches(members: &[Package]) -> Vec<String> {
     for package in members {
         findings.extend(beyond_reach(package, &graph));
         findings.extend(known_outside(package));
+        findings.extend(reads_contracts(package));
         findings.extend(by_role(package, &graph[package.name.as_str()], &roles));
     }
     findings
@@ -109,6 +113,17 @@ fn known_outside(package: &Package) -> Vec<String> {
     let named = package.dependencies.iter().filter(|dependency| dependency.kind != Kind::Dev);
     let named = named.filter(|dependency| banned.contains(&dependency.name.as_str()));
     named.map(|dependency| format!("{name} -> {}: {name} must not know it", dependency.name)).collect()
+}
+
+/// A dependency on the reading half of `drystone-contract` by a crate that is none of the [`READERS`].
+fn reads_contracts(package: &Package) -> Vec<String> {
+    if READERS.contains(&package.name.as_str()) {
+        return Vec::new();
+    }
+    let shipped = package.dependencies.iter().filter(|dependency| dependency.kind != Kind::Dev);
+    let reading = shipped.filter(|dependency| dependency.name == "drystone-contract" && !dependency.features.is_empty());
+    let text = "without features only; reflection over messages is for those who read descriptors";
+    reading.map(|dependency| format!("{} -> {}: {text}", package.name, dependency.name)).collect()
 }
 
 /// Edges that the role of the package forbids.
@@ -182,8 +197,11 @@ pub(super) type Sketch<'a> = (&'a str, &'a str, &'a [(&'a str, Kind)]);
 /// Packages of these sketches.
 #[cfg(test)]
 pub(super) fn fixture(packages: &[Sketch<'_>]) -> Vec<Package> {
-    let dependency =
-        |(name, kind): &(&str, Kind)| crate::metadata::Dependency { name: (*name).to_owned(), kind: *kind };
+    let dependency = |(name, kind): &(&str, Kind)| crate::metadata::Dependency {
+        name: (*name).to_owned(),
+        kind: *kind,
+        features: Vec::new(),
+    };
     let package = |(directory, name, dependencies): &Sketch<'_>| Package {
         name: (*name).to_owned(),
         directory: (*directory).to_owned(),
@@ -245,7 +263,7 @@ mod tests {
         for (name, dependency) in [
             ("drystone-contract", "drystone-call"),
             ("drystone-codegen", "drystone-store"),
-            ("drystone-call", "drystone-contract"),
+            ("drystone-call", "drystone-codegen"),
             ("drystone-store", "drystone-transport"),
             ("drystone-gateway", "drystone-transport"),
             ("drystone-transport", "drystone-store"),
@@ -265,6 +283,17 @@ mod tests {
             findings.iter().any(|text| text.starts_with("drystone-gateway -> drystone-codegen")),
             "{findings:?}"
         );
+    }
+
+    #[test]
+    fn the_call_takes_the_vocabulary_and_not_the_reader() {
+        let mut packages =
+            fixture(&[("crates/drystone-call", "drystone-call", &[("drystone-contract", Kind::Normal)])]);
+        assert_eq!(breaches(&packages), [""; 0]);
+        packages[0].dependencies[0].features = vec!["model".to_owned()];
+        let findings = breaches(&packages);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with("drystone-call -> drystone-contract: without features"), "{findings:?}");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use prost_reflect::MethodDescriptor;
 
 use crate::annotations::{METHOD, method_options};
 use crate::finding::Finding;
-use crate::model::{Effect, MethodKind, effect, method_kind};
+use crate::model::{MethodKind, effect, method_kind};
+use crate::repeat::Effect;
 use crate::rules;
 use crate::source::{Place, place};
 use crate::timeout::parse_timeout;

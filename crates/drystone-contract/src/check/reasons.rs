@@ -63,7 +63,7 @@ fn check_reason(value: &EnumValueDescriptor, findings: &mut Vec<Finding>) {
     if value.number() == 0 && options.is_none() {
         return;
     }
-    if options.as_ref().and_then(|options| Code::from_number(options.code)).is_none() {
+    if options.as_ref().and_then(|options| Code::try_from_number(options.code)).is_none() {
         findings.push(Finding::new(
             &rules::REASON_CODE,
             at_reason(value),

@@ -95,7 +95,7 @@ impl NotesDyn for Notes {
         async move {
             if req.text.is_empty() {
                 let error = Error::failed_precondition("a note says something");
-                self.record(cx, Recorded::Refusal(error.to_status_bytes().into()));
+                self.record(cx, Recorded::Refusal(error.to_status_bytes()));
                 return Err(error);
             }
             let mut notes = self.0.notes.lock().unwrap();

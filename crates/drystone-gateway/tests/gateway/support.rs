@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use bytes::Bytes;
 use drystone_call::{
-    AnyChannel, Context, ContractInfo, EdgeMetrics, Effect, Error, JsonBody, KeyPolicy, MethodInfo,
-    MethodMetrics, Reply, Result, Target,
+    AnyChannel, Context, ContractInfo, EdgeMetrics, Error, JsonBody, MethodInfo, MethodMetrics, Reply,
+    Result, Target,
 };
 use drystone_contract::{Contract, WELL_KNOWN_FILES};
 use drystone_gateway::{DevMode, Gateway, GatewayBuilder};
@@ -50,16 +50,8 @@ pub(crate) fn contract(name: &str, text: &str, service: &str) -> &'static Contra
         name: method.name.clone().leak(),
         path: method.path.clone().leak(),
         contract: service,
-        effect: match method.effect {
-            drystone_contract::Effect::NoSideEffects => Effect::NoSideEffects,
-            drystone_contract::Effect::Idempotent => Effect::Idempotent,
-            drystone_contract::Effect::Mutating => Effect::Mutating,
-        },
-        key: match method.key {
-            drystone_contract::KeyPolicy::Honoured => KeyPolicy::Honoured,
-            drystone_contract::KeyPolicy::Required => KeyPolicy::Required,
-            drystone_contract::KeyPolicy::Ignored => KeyPolicy::Ignored,
-        },
+        effect: method.effect,
+        key: method.key,
         timeout: method.timeout,
         recursive: false,
     });

@@ -86,6 +86,7 @@ impl Target {
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_ANSWER)
             .keep_alive_while_idle(true)
+            .max_concurrent_reset_streams(DROPPED_KNOWN)
             .max_local_error_reset_streams(DROPPED_KNOWN)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|cause| cause.to_string())?;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use drystone_call::{Code, Context, Error, MAX_MESSAGE_BYTES, PlatformReason};
+use drystone_call::{Code, Context, Error, IdempotencyKey, MAX_MESSAGE_BYTES, PlatformReason};
 
 use crate::world::{
-    SayRequest, World, channel, context, direct_channel, failure, orders_may_echo, request, say,
+    SayRequest, World, channel, context, direct_channel, failure, orders_may_echo, request, say, say_once,
 };
 
 #[tokio::test]
@@ -118,4 +118,22 @@ async fn calls_at_once_share_one_connection() {
     assert_eq!(remote.metrics().calls.load(SeqCst), 64);
     assert_eq!(server.metrics.connections.load(SeqCst), 1);
     assert_eq!(server.metrics.calls.load(SeqCst), 64);
+}
+
+#[tokio::test]
+async fn a_repeated_key_replays_the_answer_and_the_refusal() {
+    let world = World::new();
+    let server = world.serve(orders_may_echo()).await;
+    let channel = channel(Some("orders"), world.remote(&server.address));
+    let keyed = |key: &str| context().with_key(IdempotencyKey::new(key).unwrap());
+    for replayed in [false, true] {
+        let cx = keyed("answered");
+        assert_eq!(say_once(&channel, &cx, request("once")).await.unwrap().text, "once");
+        assert_eq!(cx.replayed(), replayed);
+        let cx = keyed("refused");
+        let refusal = say_once(&channel, &cx, request("fail")).await.unwrap_err();
+        assert_eq!(refusal.to_string(), failure().to_string());
+        assert_eq!((refusal.is_replayed(), cx.replayed()), (replayed, replayed));
+    }
+    assert_eq!(server.service.finished.load(SeqCst), 1);
 }

@@ -43,6 +43,16 @@ fn everything_is_for_the_owner_only() {
 }
 
 #[test]
+fn a_directory_that_lies_open_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let certs = dir.path().join("certs");
+    fs::create_dir(&certs).unwrap();
+    fs::set_permissions(&certs, fs::Permissions::from_mode(0o755)).unwrap();
+    DevAuthority::open(&certs).unwrap();
+    assert_eq!(mode(&certs), 0o700);
+}
+
+#[test]
 fn a_key_that_others_can_read_is_refused() {
     let world = World::new();
     let dir = world.dir.path().join("certs");

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
+use drystone_call::headers::IDEMPOTENCY_KEY;
 use drystone_call::{
-    AnyChannel, Channel, Code as DrystoneCode, Context, Error, Home, MAX_MESSAGE_BYTES, Principal, Runner,
-    TenantId, check_size,
+    AnyChannel, Channel, Code as DrystoneCode, Context, Error, Home, IdempotencyKey, MAX_MESSAGE_BYTES,
+    Principal, Runner, TenantId, check_size,
 };
 use drystone_transport::{GrpcService, Mint};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
@@ -26,7 +27,7 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
-use crate::world::{Echo, EchoService, SAY, SayReply, SayRequest, failure, mount, request};
+use crate::world::{Echo, EchoService, SAY, SAY_ONCE, SayReply, SayRequest, failure, mount, request};
 
 /// What the gateway would do: a tenant from a header, a time limit of its own.
 fn mint() -> Mint {
@@ -34,8 +35,12 @@ fn mint() -> Mint {
         let Some(tenant) = headers.get("drystone-tenant").and_then(|value| value.to_str().ok()) else {
             return Err(Error::new(DrystoneCode::Unauthenticated, "who are you?"));
         };
-        Ok(Context::mint(Home::of_system("gateway"), TenantId::new(tenant)?, Principal::ANONYMOUS)
-            .with_timeout(Duration::from_secs(10)))
+        let cx = Context::mint(Home::of_system("gateway"), TenantId::new(tenant)?, Principal::ANONYMOUS)
+            .with_timeout(Duration::from_secs(10));
+        match headers.get(IDEMPOTENCY_KEY) {
+            Some(key) => Ok(cx.with_key(IdempotencyKey::from_header(key.to_str().unwrap())?)),
+            None => Ok(cx),
+        }
     })
 }
 
@@ -215,6 +220,22 @@ async fn a_caller_that_goes_away_drops_the_handler() {
     running.wait_for(|running| *running == 1).await.unwrap();
     call.abort();
     running.wait_for(|running| *running == 0).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replay_is_marked_in_the_headers() {
+    let (service, _) = service();
+    for (text, status) in [("once", None), ("fail", Some("3"))] {
+        for replayed in [None, Some("true")] {
+            let body = framed(&request(text).encode_to_vec());
+            let mut request = http_request(SAY_ONCE, Full::from(body));
+            request.headers_mut().insert("idempotency-key", text.parse().unwrap());
+            let response = service.clone().oneshot(request).await.unwrap();
+            let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(header("grpc-status"), status);
+            assert_eq!(header("idempotency-replayed"), replayed, "{text}");
+        }
+    }
 }
 
 fn framed(message: &[u8]) -> Bytes {

@@ -1,12 +1,14 @@
 //! A contract written by hand, a module that serves it, and processes to put around it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use drystone_call::{
-    CallFn, Channel, Code, Context, ContractInfo, Dispatch, Effect, Error, Home, KeyPolicy, MethodInfo,
-    MethodVisitor, Mounted, PlatformReason, Principal, Remote, Result, Runner, ServiceDef, TenantId,
+    Admission, CallFn, Channel, Claim, Code, Context, ContractInfo, Dispatch, Effect, Error, Home, KeyGate,
+    KeyPolicy, KeyUse, MethodInfo, MethodVisitor, Mounted, PlatformReason, Principal, Recorded, Remote,
+    Result, Runner, ServiceDef, TenantId,
 };
 use drystone_transport::{
     DevAuthority, Drained, EdgeSet, InternalServer, ProcessIdentity, RemoteModule, RemoteProcess,
@@ -24,6 +26,8 @@ use tokio::task::JoinHandle;
 pub(crate) const ECHO: &str = "test.echo.v1.Echo";
 /// The path of its method.
 pub(crate) const SAY: &str = "/test.echo.v1.Echo/Say";
+/// The path of the method that honours keys.
+pub(crate) const SAY_ONCE: &str = "/test.echo.v1.Echo/SayOnce";
 
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 pub(crate) struct SayRequest {
@@ -53,9 +57,14 @@ const fn method(index: usize, name: &'static str, path: &'static str, timeout: D
     MethodInfo { index, name, path, contract: ECHO, effect, key, timeout: Some(timeout), recursive: false }
 }
 
-static METHODS: [MethodInfo; 2] = [
+static METHODS: [MethodInfo; 3] = [
     method(0, "Say", SAY, Duration::from_secs(30)),
     method(1, "SaySlowly", "/test.echo.v1.Echo/SaySlowly", Duration::from_secs(3600)),
+    MethodInfo {
+        effect: Effect::Mutating,
+        key: KeyPolicy::Honoured,
+        ..method(2, "SayOnce", SAY_ONCE, Duration::from_secs(30))
+    },
 ];
 
 static CONTRACT: ContractInfo = ContractInfo {
@@ -86,11 +95,41 @@ pub(crate) struct EchoService {
     pub(crate) gate: Semaphore,
     /// Handlers that ran to their end.
     pub(crate) finished: AtomicU64,
+    records: Arc<Records>,
+}
+
+/// The outcomes of keyed calls: what a store does, in memory and for calls one after another.
+#[derive(Default)]
+struct Records(Mutex<HashMap<String, Recorded>>);
+
+impl KeyGate for Records {
+    fn admit(&self, key_use: KeyUse) -> BoxFuture<'_, Result<Admission>> {
+        let recorded = self.0.lock().unwrap().get(key_use.key.as_str()).cloned();
+        let claim = || Admission::Run(Claim::new(key_use, Arc::new(())));
+        std::future::ready(Ok(recorded.map_or_else(claim, Admission::Replay))).boxed()
+    }
+}
+
+impl Records {
+    fn record(&self, cx: &mut Context, outcome: &Result<SayReply>) {
+        let Some(claim) = cx.claim_mut() else { return };
+        let recorded = match outcome {
+            Ok(reply) => Recorded::Answer(reply.encode_to_vec().into()),
+            Err(error) => Recorded::Refusal(error.to_status_bytes()),
+        };
+        self.0.lock().unwrap().insert(claim.key_use.key.as_str().to_owned(), recorded);
+        claim.mark_recorded();
+    }
 }
 
 impl Default for EchoService {
     fn default() -> Self {
-        Self { running: watch::Sender::new(0), gate: Semaphore::new(0), finished: AtomicU64::new(0) }
+        Self {
+            running: watch::Sender::new(0),
+            gate: Semaphore::new(0),
+            finished: AtomicU64::new(0),
+            records: Arc::default(),
+        }
     }
 }
 
@@ -113,27 +152,35 @@ impl Drop for Alive<'_> {
 impl Echo for EchoService {
     fn say<'a>(&'a self, cx: &'a mut Context, req: SayRequest) -> BoxFuture<'a, Result<SayReply>> {
         async move {
-            let _alive = Alive::new(&self.running);
-            let text = match req.text.as_str() {
-                "who" => format!("{:?} for {} as {}", cx.calling_module(), cx.tenant(), cx.principal()),
-                "wait" => {
-                    self.gate.acquire().await.map_err(Error::from)?.forget();
-                    req.text
-                }
-                "yield" => {
-                    for _ in 0..5 {
-                        tokio::task::yield_now().await;
-                    }
-                    req.text
-                }
-                "fail" => return Err(failure()),
-                "panic" => panic!("as asked"),
-                _ => req.text,
-            };
-            self.finished.fetch_add(1, Ordering::SeqCst);
-            Ok(SayReply { text, ballast: vec![7; usize::try_from(req.size).unwrap()] })
+            let outcome = self.do_say(cx, req).await;
+            self.records.record(cx, &outcome);
+            outcome
         }
         .boxed()
+    }
+}
+
+impl EchoService {
+    async fn do_say(&self, cx: &Context, req: SayRequest) -> Result<SayReply> {
+        let _alive = Alive::new(&self.running);
+        let text = match req.text.as_str() {
+            "who" => format!("{:?} for {} as {}", cx.calling_module(), cx.tenant(), cx.principal()),
+            "wait" => {
+                self.gate.acquire().await.map_err(Error::from)?.forget();
+                req.text
+            }
+            "yield" => {
+                for _ in 0..5 {
+                    tokio::task::yield_now().await;
+                }
+                req.text
+            }
+            "fail" => return Err(failure()),
+            "panic" => panic!("as asked"),
+            _ => req.text,
+        };
+        self.finished.fetch_add(1, Ordering::SeqCst);
+        Ok(SayReply { text, ballast: vec![7; usize::try_from(req.size).unwrap()] })
     }
 }
 
@@ -216,7 +263,8 @@ impl Running {
 }
 
 pub(crate) fn mount(service: &Arc<EchoService>) -> Arc<Mounted<dyn Echo>> {
-    Arc::new(Mounted::new(Arc::clone(service) as Arc<dyn Echo>, Home::of_system("echo"), None))
+    let gate: Arc<dyn KeyGate> = Arc::clone(&service.records) as _;
+    Arc::new(Mounted::new(Arc::clone(service) as Arc<dyn Echo>, Home::of_system("echo"), Some(gate)))
 }
 
 fn mounted(service: &Arc<EchoService>) -> Arc<dyn Dispatch> {
@@ -250,6 +298,11 @@ pub(crate) fn request(text: &str) -> SayRequest {
 /// Calls the method.
 pub(crate) async fn say(channel: &Channel<dyn Echo>, cx: &Context, req: SayRequest) -> Result<SayReply> {
     channel.unary(cx, &METHODS[0], req, SAY_FN).await
+}
+
+/// As [`say`], by the method that honours keys.
+pub(crate) async fn say_once(channel: &Channel<dyn Echo>, cx: &Context, req: SayRequest) -> Result<SayReply> {
+    channel.unary(cx, &METHODS[2], req, SAY_FN).await
 }
 
 /// As [`say`], with an hour of time.

@@ -9,7 +9,7 @@ use crate::service::{StockRow, positive, unknown_sku};
 struct ReservationRow {
     id: String,
     sku: String,
-    quantity: i64,
+    quantity: i32,
     currency_code: String,
     price_minor: i64,
     state: i32,

@@ -9,7 +9,7 @@ use inventory_api::{
 use crate::reservations;
 
 /// The catalogue that a new shop begins with: SKU, title, price in euro cents, units.
-const CATALOGUE: [(&str, &str, i64, i64); 4] = [
+const CATALOGUE: [(&str, &str, i64, i32); 4] = [
     ("tea-assam", "Assam tea, 250 g", 890, 100),
     ("tea-sencha", "Sencha tea, 100 g", 1250, 40),
     ("pot-clay", "Clay teapot, 0.8 l", 4900, 12),
@@ -26,8 +26,8 @@ pub(crate) struct StockRow {
     title: String,
     pub(crate) currency_code: String,
     pub(crate) price_minor: i64,
-    available: i64,
-    reserved: i64,
+    available: i32,
+    reserved: i32,
 }
 
 impl From<StockRow> for Stock {
@@ -109,7 +109,7 @@ pub(crate) fn unknown_sku(sku: &str) -> Error {
     InventoryReason::UnknownSku.error(format!("the catalogue has no item {sku:?}"))
 }
 
-pub(crate) fn positive(field: &str, quantity: i64) -> Result<()> {
+pub(crate) fn positive(field: &str, quantity: i32) -> Result<()> {
     if (1..=1_000_000).contains(&quantity) {
         return Ok(());
     }

@@ -71,7 +71,7 @@ impl OrdersService {
         };
         let total = price
             .minor_units
-            .checked_mul(req.quantity)
+            .checked_mul(i64::from(req.quantity))
             .ok_or_else(|| Error::invalid_argument("the total is more than can be counted"))?;
         let mut tx = self.store.begin(cx).await?;
         let created = micros(tx.caller().now());

@@ -8,7 +8,7 @@ pub(crate) struct OrderRow {
     pub(crate) id: String,
     pub(crate) user_id: String,
     pub(crate) sku: String,
-    pub(crate) quantity: i64,
+    pub(crate) quantity: i32,
     pub(crate) currency_code: String,
     pub(crate) total_minor: i64,
     pub(crate) state: i32,

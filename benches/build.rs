@@ -1,0 +1,5 @@
+//! Generates the contract that the suites call.
+
+fn main() {
+    drystone_codegen::build("proto");
+}

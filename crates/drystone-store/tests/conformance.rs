@@ -1,0 +1,49 @@
+//! What a store promises to a module, run on SQLite and on PostgreSQL by the same functions.
+
+#[path = "conformance/ends.rs"]
+mod ends;
+#[path = "support/keyed.rs"]
+mod keyed;
+#[path = "conformance/rows.rs"]
+mod rows;
+#[path = "conformance/walls.rs"]
+mod walls;
+#[path = "support/world.rs"]
+mod world;
+
+use world::World;
+
+/// Each case becomes a test on SQLite; on PostgreSQL they run one after another on one server, each in a database of its own.
+macro_rules! suite {
+    ($($module:ident: $($case:ident)+;)+) => {
+        mod sqlite {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::$module::$case(crate::World::sqlite().await).await;
+                }
+            )+)+
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn postgres() {
+            $($(
+                println!("{}", stringify!($case));
+                $module::$case(World::postgres().await).await;
+            )+)+
+        }
+    };
+}
+
+suite! {
+    rows: values_come_back_as_they_went values_may_be_absent rows_map_by_name parameters_bind_by_number a_row_that_does_not_fit
+        rows_are_counted newtypes_are_columns one_means_one;
+    ends: a_commit_is_there_after_reopening what_is_dropped_is_gone a_repeated_call_is_one_effect a_key_with_another_payload
+        a_key_in_use a_refusal_is_replayed a_refusal_without_a_key an_answer_without_a_record
+        a_snapshot_does_not_move a_transaction_held_too_long write_skew_does_not_happen keys_of_shared_data_are_found
+        a_failed_statement_ends_the_transaction times_are_whole_microseconds;
+    walls: tenants_see_their_own shared_data_is_of_no_tenant a_conflict_is_already_exists a_broken_rule_is_a_failed_precondition
+        control_is_refused several_statements_are_refused a_snapshot_does_not_write migrations_run_once
+        an_edited_migration_is_refused callers_see_no_sql a_slow_statement_meets_the_deadline
+        an_unopened_store_says_so a_closed_store_says_so tenants_are_visited_in_turn;
+}

@@ -1,0 +1,90 @@
+//! The shop's binary as a test starts it: real processes, a data directory of its own, seeded ids, a clock that stands still.
+
+#![allow(dead_code, reason = "each test binary uses the part that it needs")]
+
+use std::path::Path;
+
+use drystone_testkit::{Http, Program};
+use tempfile::TempDir;
+
+/// The topology that takes the shop apart.
+pub(crate) const SPLIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/split.toml");
+
+/// How the shop runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Whole,
+    Split,
+}
+
+/// A running shop.
+pub(crate) struct Shop {
+    pub(crate) program: Program,
+    pub(crate) http: Http,
+    shape: Shape,
+    data: TempDir,
+}
+
+impl Shop {
+    /// Starts a shop on an empty data directory.
+    pub(crate) fn start(shape: Shape) -> Self {
+        Self::start_on(shape, TempDir::new().expect("a temporary directory"))
+    }
+
+    fn start_on(shape: Shape, data: TempDir) -> Self {
+        let (program, http) = launch(shape, data.path());
+        Self { program, http, shape, data }
+    }
+
+    /// Kills it as `kill -9` does, and starts it again on the same data.
+    pub(crate) fn kill_and_restart(mut self) -> Self {
+        self.program.kill();
+        let Self { shape, data, .. } = self;
+        Self::start_on(shape, data)
+    }
+
+    /// The process id of one process of the topology.
+    pub(crate) fn pid_of(&self, process: &str) -> u32 {
+        pid_of(self.data.path(), process)
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+}
+
+fn launch(shape: Shape, data: &Path) -> (Program, Http) {
+    let args: &[&str] = match shape {
+        Shape::Whole => &["run"],
+        Shape::Split => &["up", "--topology", SPLIT],
+    };
+    let mut program = run(args, data, &[]);
+    let http = Http::new(&program.wait_for("REST and gRPC"));
+    (program, http)
+}
+
+/// Starts the shop's binary with the settings of a test.
+pub(crate) fn run(args: &[&str], data: &Path, more: &[(&str, &str)]) -> Program {
+    let text = data.display().to_string();
+    let mut env = vec![
+        ("DRYSTONE__APP__DATA", text.as_str()),
+        ("DRYSTONE__GATEWAY__LISTEN", "127.0.0.1:0"),
+        ("DRYSTONE__DETERMINISM__SEED", "7"),
+        ("DRYSTONE__DETERMINISM__CLOCK", "2026-01-01T00:00:00Z"),
+    ];
+    env.extend_from_slice(more);
+    Program::start(env!("CARGO_BIN_EXE_shop"), args, &env, data)
+}
+
+/// The process id that a process left in its file.
+pub(crate) fn pid_of(data: &Path, process: &str) -> u32 {
+    let text = std::fs::read_to_string(data.join("run").join(format!("{process}.json"))).expect("the process file");
+    let file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    file["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a process id")
+}
+
+/// The body of an order.
+pub(crate) fn order(sku: &str, quantity: u32, card: &str) -> String {
+    format!(r#"{{"userId":"ada","sku":"{sku}","quantity":{quantity},"cardToken":"{card}"}}"#)
+}
