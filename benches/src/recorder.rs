@@ -5,9 +5,10 @@
 //! `tracing_subscriber`'s registry, whose general bookkeeping comes on top.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tracing::field::{Field, Visit};
@@ -55,8 +56,7 @@ impl Recorder {
             Self::Off => Ok(()),
             Self::Lean => Ok(tracing::subscriber::set_global_default(Lean::default())?),
             Self::Layered => {
-                let layer = Layered { ring: Mutex::default() };
-                Ok(tracing::subscriber::set_global_default(Registry::default().with(layer))?)
+                Ok(tracing::subscriber::set_global_default(Registry::default().with(Layered::default()))?)
             }
         }
     }
@@ -68,7 +68,7 @@ struct Kept {
     id: u64,
     parent: u64,
     holders: usize,
-    name: &'static str,
+    metadata: Option<&'static Metadata<'static>>,
     fields: String,
     began: Option<Instant>,
     nanos: u64,
@@ -102,7 +102,12 @@ struct Lean {
 
 thread_local! {
     /// The spans that this thread is in.
-    static ENTERED: RefCell<Vec<(u64, &'static Metadata<'static>)>> = const { RefCell::new(Vec::new()) };
+    static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The innermost span that this thread is in, 0 if none.
+fn innermost() -> u64 {
+    ENTERED.with_borrow(|entered| entered.last().copied().unwrap_or_default())
 }
 
 impl Default for Lean {
@@ -136,14 +141,13 @@ impl Subscriber for Lean {
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let id = self.next.fetch_add(1, Relaxed);
-        let around = || ENTERED.with_borrow(|entered| entered.last().map_or(0, |(id, _)| *id));
-        let parent = if span.is_contextual() { around() } else { span.parent().map_or(0, Id::into_u64) };
+        let parent = if span.is_contextual() { innermost() } else { span.parent().map_or(0, Id::into_u64) };
         let began = Some(Instant::now());
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = &mut ring[usize::try_from(id).unwrap_or_default() % KEPT];
         kept.fields.clear();
         let fields = std::mem::take(&mut kept.fields);
-        *kept = Kept { id, parent, holders: 1, name: span.metadata().name(), fields, began, nanos: 0 };
+        *kept = Kept { id, parent, holders: 1, metadata: Some(span.metadata()), fields, began, nanos: 0 };
         span.record(&mut Fields(&mut kept.fields));
         Id::from_u64(id)
     }
@@ -155,20 +159,17 @@ impl Subscriber for Lean {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let around = ENTERED.with_borrow(|entered| entered.last().map_or(0, |(id, _)| *id));
-        self.with(around, |kept| event.record(&mut Fields(&mut kept.fields)));
+        self.with(innermost(), |kept| event.record(&mut Fields(&mut kept.fields)));
     }
 
     fn enter(&self, span: &Id) {
-        // The metadata is asked for by `current_span` only, which finds it with the span that it began with.
-        let id = span.into_u64();
-        ENTERED.with_borrow_mut(|entered| entered.push((id, &SPAN)));
+        ENTERED.with_borrow_mut(|entered| entered.push(span.into_u64()));
     }
 
     fn exit(&self, span: &Id) {
         let id = span.into_u64();
         ENTERED.with_borrow_mut(|entered| {
-            if let Some(place) = entered.iter().rposition(|(entered, _)| *entered == id) {
+            if let Some(place) = entered.iter().rposition(|entered| *entered == id) {
                 entered.remove(place);
             }
         });
@@ -189,7 +190,96 @@ impl Subscriber for Lean {
     }
 
     fn current_span(&self) -> Current {
-        let around = ENTERED.with_borrow(|entered| entered.last().copied());
-        around.map_or_else(Current::none, |(id, metadata)| Current::new(Id::from_u64(id), metadata))
+        let id = innermost();
+        let metadata = self.with(id, |kept| kept.metadata).flatten();
+        metadata.map_or_else(Current::none, |metadata| Current::new(Id::from_u64(id), metadata))
+    }
+}
+
+/// A layer that records, on the registry of `tracing_subscriber`.
+#[derive(Clone, Default)]
+struct Layered {
+    ring: Arc<Mutex<VecDeque<Kept>>>,
+}
+
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Layered {
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::INFO)
+    }
+
+    fn on_new_span(&self, span: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(new) = context.span(id) else { return };
+        let parent = new.parent().map_or(0, |parent| parent.id().into_u64());
+        let metadata = Some(span.metadata());
+        let began = Some(Instant::now());
+        let mut kept = Kept { id: id.into_u64(), parent, holders: 0, metadata, fields: String::new(), began, nanos: 0 };
+        span.record(&mut Fields(&mut kept.fields));
+        new.extensions_mut().insert(kept);
+    }
+
+    fn on_record(&self, span: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(span) else { return };
+        if let Some(kept) = span.extensions_mut().get_mut::<Kept>() {
+            values.record(&mut Fields(&mut kept.fields));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let Some(span) = context.event_span(event) else { return };
+        if let Some(kept) = span.extensions_mut().get_mut::<Kept>() {
+            event.record(&mut Fields(&mut kept.fields));
+        }
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let Some(span) = context.span(&id) else { return };
+        let Some(mut kept) = span.extensions_mut().remove::<Kept>() else { return };
+        kept.nanos = elapsed(kept.began);
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        if ring.len() == KEPT {
+            ring.pop_front();
+        }
+        ring.push_back(kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans() {
+        let outer = tracing::info_span!("outer", who = "ada", status = tracing::field::Empty);
+        outer.in_scope(|| {
+            tracing::info_span!("inner", n = 7).in_scope(|| ());
+            tracing::Span::current().record("status", 200);
+            tracing::debug_span!("beneath notice").in_scope(|| ());
+        });
+    }
+
+    fn check(kept: &[&Kept]) {
+        let shown: Vec<_> = kept.iter().map(|kept| (kept.metadata.unwrap().name(), kept.fields.as_str())).collect();
+        let mut shown = shown;
+        shown.sort_unstable();
+        assert_eq!(shown, [("inner", " n=7"), ("outer", " who=ada status=200")]);
+        let of = |name| kept.iter().find(|kept| kept.metadata.unwrap().name() == name).unwrap();
+        assert_eq!(of("inner").parent, of("outer").id);
+        assert!(of("outer").nanos >= of("inner").nanos && of("inner").nanos > 0);
+    }
+
+    #[test]
+    fn the_lean_recorder_keeps_names_fields_times_and_parents() {
+        let lean = Arc::new(Lean::default());
+        tracing::subscriber::with_default(Arc::clone(&lean), spans);
+        let ring = lean.ring.lock().unwrap();
+        check(&ring.iter().filter(|kept| kept.id > 0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_layer_keeps_the_same() {
+        let layer = Layered::default();
+        let subscriber = Registry::default().with(layer.clone());
+        tracing::subscriber::with_default(subscriber, spans);
+        let ring = layer.ring.lock().unwrap();
+        check(&ring.iter().collect::<Vec<_>>());
     }
 }

@@ -48,8 +48,13 @@ pub(crate) fn run() -> Result {
 fn run_to_end(step: &Step) -> Result {
     let output = shell(step).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("sh cannot be started: {error}"))?;
-    step.compare(&String::from_utf8_lossy(&output.stdout))
-        .map_err(|text| format!("{text}\n--- errors\n{}", String::from_utf8_lossy(&output.stderr)))
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let printed = step.compare(&String::from_utf8_lossy(&output.stdout));
+    printed.map_err(|text| format!("{text}\n--- errors\n{errors}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("$ {}\n--- {}\n{errors}", step.command, output.status))
 }
 
 /// The command in a shell, on data of the tour's own.
@@ -152,6 +157,7 @@ mod tests {
     fn a_command_must_print_what_the_page_says() {
         assert_eq!(run_to_end(&step("echo one; echo two", &["one", "t..."])), Ok(()));
         assert!(run_to_end(&step("echo one; echo oops >&2", &["two"])).unwrap_err().contains("oops"));
+        assert!(run_to_end(&step("echo one; exit 3", &["one"])).unwrap_err().contains("3"));
     }
 
     #[test]

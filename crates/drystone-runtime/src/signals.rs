@@ -23,6 +23,7 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
                 _ = terminate.recv() => {}
             }
             eprintln!("stopping at once, as asked a second time");
+            #[expect(clippy::disallowed_methods, reason = "asked twice: nothing may hold the process up any longer")]
             std::process::exit(130);
         });
     })

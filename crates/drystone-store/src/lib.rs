@@ -12,6 +12,7 @@ mod keys;
 mod metrics;
 mod migrate;
 mod params;
+mod postgres;
 mod query;
 mod read;
 mod row;

@@ -6,6 +6,7 @@ use drystone_call::{Caller, Context, Result};
 
 use crate::backend::{Backend, Database};
 use crate::params::Params;
+use crate::postgres::{PostgresTx, Purpose};
 use crate::query::{Query, Run};
 use crate::row::FromRow;
 use crate::sqlite::SqliteRead;
@@ -22,16 +23,16 @@ pub struct ReadTx<'a> {
 
 enum Snapshot {
     Sqlite(SqliteRead),
+    Postgres(PostgresTx),
 }
 
 impl<'a> ReadTx<'a> {
     pub(crate) async fn begin(cx: &'a mut Context, backend: &Backend, shared: bool) -> Result<Self> {
         let deadline = cx.deadline();
+        let tenant = if shared { None } else { Some(cx.tenant()) };
         let on = match &backend.database {
-            Database::Sqlite(module) => {
-                let tenant = if shared { None } else { Some(cx.tenant()) };
-                Snapshot::Sqlite(module.read(tenant, deadline).await?)
-            }
+            Database::Sqlite(module) => Snapshot::Sqlite(module.read(tenant, deadline).await?),
+            Database::Postgres(module) => Snapshot::Postgres(module.begin(tenant, deadline, Purpose::Read).await?),
         };
         Ok(Self { cx, on })
     }
@@ -52,12 +53,14 @@ impl Run for ReadTx<'_> {
     async fn run_optional<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Option<T>> {
         match &mut self.on {
             Snapshot::Sqlite(read) => read.optional(sql, params),
+            Snapshot::Postgres(read) => read.optional(sql, params).await,
         }
     }
 
     async fn run_all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Vec<T>> {
         match &mut self.on {
             Snapshot::Sqlite(read) => read.all(sql, params),
+            Snapshot::Postgres(read) => read.all(sql, params).await,
         }
     }
 }

@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use drystone_call::{Context, Error, KeyGate, Principal, Result};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Database};
 use crate::config::{Location, StoreConfig};
 use crate::error;
 use crate::gate::Gate;
 use crate::metrics::{Counters, StoreMetrics};
+use crate::postgres::PostgresModule;
 use crate::read::ReadTx;
 use crate::sqlite::SqliteModule;
 use crate::tenants::Tenants;
@@ -74,9 +75,11 @@ impl Store {
         let home = Arc::clone(&config.home);
         let database = match config.location.clone() {
             Location::Sqlite { dir } => {
-                crate::backend::Database::Sqlite(SqliteModule::open(&dir, config, counters).await?)
+                Database::Sqlite(Box::new(SqliteModule::open(&dir, config, counters).await?))
             }
-            Location::Postgres { url: _ } => return Err(Error::unavailable("not yet")),
+            Location::Postgres { url } => {
+                Database::Postgres(Box::new(PostgresModule::open(&url, config, counters).await?))
+            }
         };
         *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) =
             State::Open(Arc::new(Backend { home, database }));

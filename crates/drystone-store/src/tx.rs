@@ -1,6 +1,5 @@
 //! `Tx`: one transaction on the module's database, for one tenant.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use crate::backend::{Backend, Database};
 use crate::clock::{millis, moment};
 use crate::keys::Record;
 use crate::params::Params;
+use crate::postgres::{OwnRecord, PostgresTx, Purpose};
 use crate::query::{Query, Run};
 use crate::row::FromRow;
 use crate::sqlite::SqliteTx;
@@ -53,9 +53,8 @@ pub struct Tx<'a> {
 
 enum On {
     Sqlite(SqliteTx),
+    Postgres(PostgresTx),
 }
-
-type KeyHold = Option<Arc<dyn Any + Send + Sync>>;
 
 impl<'a> Tx<'a> {
     pub(crate) async fn begin(
@@ -67,9 +66,9 @@ impl<'a> Tx<'a> {
         let deadline = cx.deadline();
         let tenant = if shared { None } else { Some(cx.tenant()) };
         let on = match &backend.database {
-            Database::Sqlite(module) => {
-                let _always_serializable = isolation;
-                On::Sqlite(module.begin(tenant, deadline).await?)
+            Database::Sqlite(module) => On::Sqlite(module.begin(tenant, deadline).await?),
+            Database::Postgres(module) => {
+                On::Postgres(module.begin(tenant, deadline, Purpose::Write(isolation)).await?)
             }
         };
         Ok(Self { cx, backend, shared, on: Some(on) })
@@ -141,9 +140,12 @@ impl<'a> Tx<'a> {
     /// Ends the transaction; a refusal takes the place of the effect.
     async fn finish(&mut self, outcome: Option<(i64, Vec<u8>)>) -> Result<()> {
         let created = millis(self.cx.now());
-        let (record, hold) = match (outcome, self.cx.claim()) {
-            (Some(outcome), Some(claim)) => (Some(record(claim, outcome, created)?), Some(claim.hold())),
-            _ => (None, None),
+        // The key stays taken until this commit has ended, whether or not it records the outcome: a repeat of a call that was dropped
+        // meanwhile must see what it wrote.
+        let hold = self.cx.claim().map(Claim::hold);
+        let record = match (outcome, self.cx.claim()) {
+            (Some(outcome), Some(claim)) => Some(record(claim, outcome, created)?),
+            _ => None,
         };
         let recorded = record.is_some();
         let refused = record.as_ref().is_some_and(|record| record.kind == Record::REFUSAL);
@@ -157,6 +159,11 @@ impl<'a> Tx<'a> {
                 let submitted = if refused { tx.replace(record, hold) } else { tx.submit(record, hold) };
                 submitted?.ended().await?;
             }
+            (On::Postgres(tx), _) => {
+                let record = record.map(OwnRecord::of);
+                if refused { tx.replace(record, hold).await? } else { tx.submit(record, hold).await? }
+            }
+            (On::Sqlite(_), Database::Postgres(_)) => return Err(Error::internal("the transaction is of another store")),
         }
         if let Some(claim) = self.cx.claim_mut()
             && recorded
@@ -169,12 +176,17 @@ impl<'a> Tx<'a> {
     fn roll_back(&mut self) -> Option<Barrier> {
         match self.on.take()? {
             On::Sqlite(mut tx) => tx.roll_back(),
+            On::Postgres(mut tx) => {
+                tx.roll_back();
+                None
+            }
         }
     }
 
     pub(crate) async fn run_execute(&mut self, sql: &str, params: &impl Params) -> Result<u64> {
         match self.on()? {
             On::Sqlite(tx) => tx.execute(sql, params),
+            On::Postgres(tx) => tx.execute(sql, params).await,
         }
     }
 
@@ -198,12 +210,14 @@ impl Run for Tx<'_> {
     async fn run_optional<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Option<T>> {
         match self.on()? {
             On::Sqlite(tx) => tx.optional(sql, params),
+            On::Postgres(tx) => tx.optional(sql, params).await,
         }
     }
 
     async fn run_all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Vec<T>> {
         match self.on()? {
             On::Sqlite(tx) => tx.all(sql, params),
+            On::Postgres(tx) => tx.all(sql, params).await,
         }
     }
 }

@@ -121,7 +121,8 @@ fn reads_contracts(package: &Package) -> Vec<String> {
         return Vec::new();
     }
     let shipped = package.dependencies.iter().filter(|dependency| dependency.kind != Kind::Dev);
-    let reading = shipped.filter(|dependency| dependency.name == "drystone-contract" && !dependency.features.is_empty());
+    let reading = shipped
+        .filter(|dependency| dependency.name == "drystone-contract" && !dependency.features.is_empty());
     let text = "without features only; reflection over messages is for those who read descriptors";
     reading.map(|dependency| format!("{} -> {}: {text}", package.name, dependency.name)).collect()
 }
@@ -293,7 +294,10 @@ mod tests {
         packages[0].dependencies[0].features = vec!["model".to_owned()];
         let findings = breaches(&packages);
         assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(findings[0].starts_with("drystone-call -> drystone-contract: without features"), "{findings:?}");
+        assert!(
+            findings[0].starts_with("drystone-call -> drystone-contract: without features"),
+            "{findings:?}"
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) enum GroupEnd {
 struct Member {
     ended: oneshot::Sender<GroupEnd>,
     /// Keeps the idempotency key claimed though the caller may be gone.
-    _claim: Option<Arc<dyn Any + Send + Sync>>,
+    claim: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 struct Group {
@@ -76,11 +76,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the transaction that began is still there.
-    pub(crate) fn is_started(&self) -> bool {
-        self.level != Level::None
-    }
-
     /// Makes the transaction part of the group; it commits with it, whatever becomes of the caller.
     pub(crate) fn submit(
         &mut self,
@@ -94,7 +89,7 @@ impl Writer {
         let (ended, end) = oneshot::channel();
         if let Some(group) = &mut self.group {
             group.effects += 1;
-            group.members.push(Member { ended, _claim: claim });
+            group.members.push(Member { ended, claim });
         }
         Ok(end)
     }
@@ -117,7 +112,7 @@ impl Writer {
         }
         let group = self.group.as_mut()?;
         let (ended, end) = oneshot::channel();
-        group.members.push(Member { ended, _claim: None });
+        group.members.push(Member { ended, claim: None });
         Some(end)
     }
 
@@ -187,8 +182,10 @@ impl Drop for Writer {
 }
 
 fn end(group: Group, how: GroupEnd) {
-    for member in group.members {
+    for Member { ended, claim } in group.members {
+        // The key is free before the caller knows, so that an immediate repeat is not told that the call still runs.
+        drop(claim);
         // A receiver that is gone belongs to a caller that is gone.
-        let _ = member.ended.send(how);
+        let _ = ended.send(how);
     }
 }
