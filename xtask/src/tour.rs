@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result {
             eprintln!("$ {}", step.command);
             let outcome = if step.is_server() {
                 drop(server.take());
-                Server::start(step).map(|started| server = Some(started))
+                empty_data().and_then(|()| Server::start(step)).map(|started| server = Some(started))
             } else {
                 run_to_end(step)
             };
@@ -70,20 +70,24 @@ fn data() -> std::path::PathBuf {
     tree::root().join("target/tour")
 }
 
+/// Every server starts as on the first day.
+fn empty_data() -> Result {
+    match fs::remove_dir_all(data()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: cannot be removed: {error}", data().display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A running server; it is stopped when this is dropped.
 struct Server {
     child: Child,
 }
 
 impl Server {
-    /// Starts the server on empty data and waits until it has printed every expected line.
+    /// Starts the server and waits until it has printed every expected line.
     fn start(step: &Step) -> Result<Self> {
-        match fs::remove_dir_all(data()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(format!("{}: cannot be removed: {error}", data().display()));
-            }
-            _ => {}
-        }
         let spawned = shell(step).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.map_err(|error| format!("sh cannot be started: {error}"))?;
         let lines = lines_of(&mut child);
@@ -94,21 +98,30 @@ impl Server {
 
     /// Asks the server's process group to stop, as a terminal or a service manager would.
     fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} -- -{}", self.child.id());
+        let kill = format!("kill -s {name} -- -{}", self.child.id());
         needs::succeeds("sh", &["-c", &kill]);
+    }
+
+    /// Whether the server ends within a time.
+    fn ends_within(&mut self, time: Duration) -> bool {
+        let asked = Instant::now();
+        while asked.elapsed() < time {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        false
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.signal("TERM");
-        let asked = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if asked.elapsed() > STOP {
-                eprintln!("the server does not stop within {STOP:?} and is killed");
-                self.signal("KILL");
-            }
-            thread::sleep(Duration::from_millis(50));
+        if !self.ends_within(STOP) {
+            eprintln!("the server does not stop within {STOP:?} and is killed");
+            self.signal("KILL");
+            self.ends_within(STOP);
         }
     }
 }
@@ -158,6 +171,14 @@ mod tests {
         assert_eq!(run_to_end(&step("echo one; echo two", &["one", "t..."])), Ok(()));
         assert!(run_to_end(&step("echo one; echo oops >&2", &["two"])).unwrap_err().contains("oops"));
         assert!(run_to_end(&step("echo one; exit 3", &["one"])).unwrap_err().contains("3"));
+    }
+
+    #[test]
+    fn a_server_is_started_and_stopped_with_its_children() {
+        let mut server = Server::start(&step("sleep 600 & echo ready; wait", &["ready"])).unwrap();
+        assert!(matches!(server.child.try_wait(), Ok(None)));
+        server.signal("TERM");
+        assert!(server.ends_within(STOP));
     }
 
     #[test]

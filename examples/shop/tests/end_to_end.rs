@@ -149,8 +149,9 @@ async fn mistakes(http: &Http, heard: &mut Heard) {
 
 #[tokio::test]
 async fn whole_and_split_give_the_same_answers_byte_for_byte() {
-    let whole = story(&Shop::start(Shape::Whole).http).await;
-    let split = Shop::start(Shape::Split);
+    let whole = Shop::start(Shape::Whole).await;
+    let whole = story(&whole.http).await;
+    let split = Shop::start(Shape::Split).await;
     let apart = story(&split.http).await;
     assert_ne!(split.pid_of("main"), split.pid_of("inventory"), "the modules really ran apart");
     assert_eq!(whole.len(), apart.len());
@@ -161,7 +162,7 @@ async fn whole_and_split_give_the_same_answers_byte_for_byte() {
 
 #[tokio::test]
 async fn the_document_and_the_checks_are_there() {
-    let shop = Shop::start(Shape::Split);
+    let shop = Shop::start(Shape::Split).await;
     let ready = shop.http.get("/readyz").await;
     assert_eq!(ready.status, 200, "{ready:?}");
     let names: Vec<String> = ready.json()["checks"]

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses the part that it needs")]
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use drystone_testkit::{Http, Program};
 use tempfile::TempDir;
@@ -26,21 +27,26 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    /// Starts a shop on an empty data directory.
-    pub(crate) fn start(shape: Shape) -> Self {
-        Self::start_on(shape, TempDir::new().expect("a temporary directory"))
+    /// Starts a shop on an empty data directory, all its processes ready.
+    pub(crate) async fn start(shape: Shape) -> Self {
+        Self::start_on(shape, TempDir::new().expect("a temporary directory")).await
     }
 
-    fn start_on(shape: Shape, data: TempDir) -> Self {
+    async fn start_on(shape: Shape, data: TempDir) -> Self {
         let (program, http) = launch(shape, data.path());
+        let began = Instant::now();
+        while http.get("/readyz").await.status != 200 {
+            assert!(began.elapsed() < Duration::from_secs(30), "{:?}", http.get("/readyz").await);
+            tokio::task::yield_now().await;
+        }
         Self { program, http, shape, data }
     }
 
     /// Kills it as `kill -9` does, and starts it again on the same data.
-    pub(crate) fn kill_and_restart(mut self) -> Self {
+    pub(crate) async fn kill_and_restart(mut self) -> Self {
         self.program.kill();
         let Self { shape, data, .. } = self;
-        Self::start_on(shape, data)
+        Self::start_on(shape, data).await
     }
 
     /// The process id of one process of the topology.

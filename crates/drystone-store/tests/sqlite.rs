@@ -1,0 +1,14 @@
+//! What holds on SQLite by its own means: the queue of writers, group commit, the hold limit, the files.
+
+#[path = "sqlite/cancel.rs"]
+mod cancel;
+#[path = "sqlite/files.rs"]
+mod files;
+#[path = "sqlite/groups.rs"]
+mod groups;
+#[path = "support/keyed.rs"]
+mod keyed;
+#[path = "sqlite/random.rs"]
+mod random;
+#[path = "support/world.rs"]
+mod world;

@@ -1,0 +1,84 @@
+//! The files: who may read them, who owns them, how many are open.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use drystone_call::Code;
+use drystone_store::Store;
+
+use crate::world::{MODULE, World};
+
+#[tokio::test]
+async fn files_are_their_owners_only() {
+    let world = World::sqlite().await;
+    world.add(&mut world.cx(), "stone", 1).await.unwrap();
+    let mode = |path: &str| std::fs::metadata(world.files().join(path)).unwrap().permissions().mode() & 0o777;
+    for (path, expected) in [
+        ("", 0o700),
+        ("tenants", 0o700),
+        ("shared.db", 0o600),
+        ("lock", 0o600),
+        ("tenants/acme.db", 0o600),
+        ("tenants/acme.db-wal", 0o600),
+    ] {
+        assert_eq!(mode(path), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_owner_is_refused() {
+    let world = World::sqlite().await;
+    let second = Store::unopened(MODULE);
+    let error = second.open(world.config()).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert!(error.message().contains(&world.files().join("lock").display().to_string()), "names the file: {error}");
+    assert!(error.message().contains("stop that process"), "names the remedy: {error}");
+    world.store.close().await.unwrap();
+    drop(world.store.clone());
+    second.open(world.config()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_so_many_files_stay_open() {
+    let world = World::sqlite_with(|config| config.max_open_files = 2).await;
+    let tenants: Vec<String> = (0..7).map(|n| format!("tenant{n}")).collect();
+    for round in 0..2 {
+        for tenant in &tenants {
+            world.add(&mut world.cx_of(tenant), &format!("{tenant}-{round}"), 1).await.unwrap();
+            assert!(world.store.metrics().open_files <= 2);
+        }
+    }
+    for tenant in &tenants {
+        let expected = [format!("{tenant}-0"), format!("{tenant}-1")];
+        assert_eq!(world.skus(&mut world.cx_of(tenant)).await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_in_use_is_not_closed() {
+    let world = World::sqlite_with(|config| config.max_open_files = 1).await;
+    let mut held = world.cx_of("held");
+    let mut tx = world.store.begin(&mut held).await.unwrap();
+    let id = tx.new_id();
+    tx.query("insert into items (id, sku, quantity) values ($1, 'kept', 1)").bind((id,)).execute().await.unwrap();
+    for n in 0..3 {
+        world.add(&mut world.cx_of(&format!("other{n}")), "x", 1).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(world.skus(&mut held).await, ["kept"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_opens_once_for_many() {
+    let world = std::sync::Arc::new(World::sqlite().await);
+    let tasks: Vec<_> = (0..16)
+        .map(|n| {
+            let world = std::sync::Arc::clone(&world);
+            tokio::spawn(async move { world.add(&mut world.cx_of("fresh"), &format!("s{n:02}"), 1).await.map(drop) })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(world.skus(&mut world.cx_of("fresh")).await.len(), 16);
+    assert_eq!(world.store.metrics().open_files, 1);
+}
