@@ -9,7 +9,7 @@ use crate::suites::Failure;
 const TICK: Duration = Duration::from_millis(10);
 
 /// Processor time, in user and kernel mode, of all threads of a process since it began.
-pub(crate) fn of(pid: u32) -> Result<Duration, Failure> {
+fn of(pid: u32) -> Result<Duration, Failure> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     ticks(&text).map(|ticks| TICK * ticks).ok_or_else(|| format!("{path} is not as proc(5) says: {text}").into())
@@ -20,11 +20,6 @@ fn ticks(stat: &str) -> Option<u32> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     let (user, system): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some(user + system)
-}
-
-/// Processor time of this process.
-pub(crate) fn own() -> Result<Duration, Failure> {
-    of(std::process::id())
 }
 
 /// Measures processes over a stretch of time.

@@ -67,6 +67,7 @@ impl Recorder {
 #[derive(Debug, Default)]
 struct Kept {
     id: u64,
+    #[cfg_attr(not(test), expect(dead_code, reason = "kept for whoever reads the ring"))]
     parent: u64,
     holders: usize,
     metadata: Option<&'static Metadata<'static>>,

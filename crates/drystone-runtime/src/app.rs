@@ -1,13 +1,15 @@
 //! `App`: the modules of an application, and the binary that is its own tool.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli;
+use crate::entrance::GatewaySettings;
 use crate::graph::{Graph, GraphSettings};
 use crate::module::{Module, ModulePlan};
 use crate::settings::Settings;
+use crate::surroundings::{AppSettings, CallSettings, StoreSettings, Surroundings};
 use crate::{Running, StartError};
 
 /// The first-level sections that the platform reads.
@@ -114,6 +116,7 @@ impl App {
         }
         settings.layer_environment(std::env::vars());
         settings.check_sections(&SECTIONS)?;
+        check_values(&settings)?;
         for name in settings.names_below("modules") {
             if !self.modules.iter().any(|module| module.name() == name) {
                 return Err(StartError::Settings {
@@ -147,4 +150,15 @@ impl App {
     pub fn module_names(&self) -> Vec<String> {
         self.modules.iter().map(|module| module.name().to_owned()).collect()
     }
+}
+
+/// Reads every section of the platform, so that a value that does not fit is known before anything is opened.
+fn check_values(settings: &Settings) -> Result<(), StartError> {
+    settings.section::<AppSettings>("app")?;
+    settings.section::<CallSettings>("calls")?;
+    settings.section::<GraphSettings>("graph")?;
+    let store = settings.section::<StoreSettings>("store")?;
+    store.location(Path::new("")).map_err(|problem| StartError::part("the store", problem))?;
+    GatewaySettings::read(settings)?;
+    Surroundings::read(settings).map(drop)
 }

@@ -18,10 +18,21 @@ use crate::{App, StartError};
 /// `[gateway]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GatewaySettings {
+pub(crate) struct GatewaySettings {
     listen: SocketAddr,
     mode: Mode,
     tenant: String,
+}
+
+impl GatewaySettings {
+    /// Reads and checks the section.
+    pub(crate) fn read(settings: &Settings) -> Result<(SocketAddr, DevMode), StartError> {
+        let Self { listen, mode: Mode::Development, tenant } = settings.section("gateway")?;
+        drystone_gateway::check_listen(listen, true).map_err(|problem| StartError::part("the gateway", problem))?;
+        let default_tenant =
+            TenantId::new(&tenant).map_err(|error| StartError::part("the gateway", error.message()))?;
+        Ok((listen, DevMode { default_tenant }))
+    }
 }
 
 /// How callers are known.
@@ -48,15 +59,12 @@ impl Entrance {
         checks: Vec<(String, Check)>,
         running: &Running,
     ) -> Result<Self, StartError> {
-        let GatewaySettings { listen, mode: Mode::Development, tenant } = settings.section("gateway")?;
+        let (listen, mode) = GatewaySettings::read(settings)?;
         let failed = |problem: GatewayError| StartError::part("the gateway", problem);
-        drystone_gateway::check_listen(listen, true).map_err(failed)?;
-        let default_tenant =
-            TenantId::new(&tenant).map_err(|error| StartError::part("the gateway", error.message()))?;
         let mut builder = Gateway::builder()
             .info(&*app.name, &app.version)
             .home(Arc::clone(running.home()))
-            .development_mode(DevMode { default_tenant })
+            .development_mode(mode)
             .routes(metrics_route(running.edges()));
         for channel in channels {
             builder = builder.mount(Arc::clone(channel));

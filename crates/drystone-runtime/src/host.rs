@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use drystone_call::{AnyChannel, EdgeMetrics, Home, KeyGate, Mount, Target};
 use drystone_gateway::Check;
-use drystone_store::{Location, Store, StoreConfig};
+use drystone_store::{Store, StoreConfig};
 use drystone_telemetry::LogFormat;
 use drystone_transport::{DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity, RemoteModule, RemoteProcess};
 use tokio::sync::watch;
@@ -79,12 +79,12 @@ impl Host {
     }
 
     async fn open_stores(&mut self) -> Result<(), StartError> {
-        let url = self.settings.section::<StoreSettings>("store")?.url;
+        let store = self.settings.section::<StoreSettings>("store")?;
         let data = self.settings.section::<AppSettings>("app")?.data;
         let mut opened = Vec::new();
         for plan in self.plans.iter().filter(|plan| plan.uses_store && self.hosts(&plan.name)) {
             let part = || format!("the store of module `{}`", plan.name);
-            let location = location(&url, &data).map_err(|problem| StartError::part(part(), problem))?;
+            let location = store.location(&data).map_err(|problem| StartError::part(part(), problem))?;
             let config = StoreConfig::new(location, plan.migrations.clone(), self.surroundings.home(&plan.name));
             plan.store.open(config).await.map_err(|error| StartError::part(part(), error.message()))?;
             opened.push((Arc::clone(&plan.name), plan.store.clone()));
@@ -238,18 +238,6 @@ impl Host {
         }
         tasks
     }
-}
-
-/// Where `store.url` says that the data is: `sqlite:` is below the data directory, `sqlite:DIR` below that directory.
-fn location(url: &str, data: &Path) -> Result<Location, String> {
-    if let Some(dir) = url.strip_prefix("sqlite:") {
-        let dir = if dir.is_empty() { data.join("modules") } else { dir.into() };
-        return Ok(Location::Sqlite { dir });
-    }
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(Location::Postgres { url: url.into() });
-    }
-    Err("store.url begins neither with `sqlite:` nor with `postgres://`".to_owned())
 }
 
 /// The counters of the bound edges, and what each contract is bound to.

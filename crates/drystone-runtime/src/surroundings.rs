@@ -1,10 +1,11 @@
 //! What the settings say of the process: data directory, stores, clock and ids.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_call::{Clock, Home, ManualClock, RandomIds, SeededIds, SystemClock};
+use drystone_store::Location;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -31,7 +32,21 @@ impl AppSettings {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreSettings {
-    pub(crate) url: String,
+    url: String,
+}
+
+impl StoreSettings {
+    /// Where the data is: `sqlite:` is below the data directory, `sqlite:DIR` below that directory.
+    pub(crate) fn location(&self, data: &Path) -> Result<Location, String> {
+        if let Some(dir) = self.url.strip_prefix("sqlite:") {
+            let dir = if dir.is_empty() { data.join("modules") } else { dir.into() };
+            return Ok(Location::Sqlite { dir });
+        }
+        if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
+            return Ok(Location::Postgres { url: self.url.clone().into() });
+        }
+        Err("store.url begins neither with `sqlite:` nor with `postgres://`".to_owned())
+    }
 }
 
 /// `[calls]`.

@@ -108,7 +108,7 @@ impl Program {
 }
 
 /// Sends a signal to a process.
-pub(crate) fn signal(pid: u32, number: i32) {
+fn signal(pid: u32, number: i32) {
     let status = Command::new("kill").args([format!("-{number}"), pid.to_string()]).status();
     assert!(status.is_ok(), "there is no `kill` command");
 }

@@ -1,7 +1,10 @@
 //! A caller that goes away at each point of a call leaves no half transaction, no lost writer and no claimed key.
 
-use drystone_call::Error;
+use std::cell::RefCell;
+
+use drystone_call::{Error, Result};
 use drystone_testkit::{Dropped, drop_at_every_await};
+use tokio::task::JoinHandle;
 
 use crate::keyed::{Client, keyed, text};
 use crate::world::World;
@@ -42,47 +45,51 @@ async fn check_clean(world: &World) {
     assert_eq!(items, lines, "a half transaction");
 }
 
-async fn drop_everywhere(kind: &str, rival: bool) {
+/// Another writer, so that there is somebody to wait for.
+fn rival(world: &World) -> JoinHandle<Result<()>> {
+    let (store, mut cx) = (world.store.clone(), world.cx());
+    tokio::spawn(async move {
+        let tx = store.begin(&mut cx).await?;
+        tokio::task::yield_now().await;
+        tx.commit().await
+    })
+}
+
+async fn drop_everywhere(kind: &str, with_rivals: bool) {
     let world = World::sqlite().await;
     world.skus(&mut world.cx()).await;
     let client = writing(&world);
-    let mut n = 0;
-    let mut points = Vec::new();
-    let polls = drop_at_every_await(
-        100,
-        || {
-            n += 1;
-            let (client, cx, req) = (client.clone(), keyed(&world, &format!("k{n}")), format!("{kind}{n}"));
-            let (store, mut other) = (world.store.clone(), world.cx());
-            async move {
-                let rival = rival.then(|| {
-                    tokio::spawn(async move {
-                        let tx = store.begin(&mut other).await?;
-                        tokio::task::yield_now().await;
-                        tx.commit().await
-                    })
-                });
-                tokio::task::yield_now().await;
-                let answer = client.call(&cx, &req).await.0;
-                if let Some(rival) = rival {
-                    rival.await.unwrap().unwrap();
-                }
-                answer
+    let rivals = RefCell::new(Vec::new());
+    let (mut calls, mut points) = (0, Vec::new());
+    let make = || {
+        calls += 1;
+        let (client, cx, req) = (client.clone(), keyed(&world, &format!("k{calls}")), format!("{kind}{calls}"));
+        if with_rivals {
+            rivals.borrow_mut().extend([rival(&world), rival(&world)]);
+        }
+        async move {
+            tokio::task::yield_now().await;
+            client.call(&cx, &req).await.0
+        }
+    };
+    let check = |dropped| {
+        points.push(dropped);
+        let running = rivals.take();
+        async {
+            for rival in running {
+                rival.await.unwrap().unwrap();
             }
-        },
-        |dropped| {
-            points.push(dropped);
-            check_clean(&world)
-        },
-    )
-    .await;
-    assert!(polls > 3 && points.contains(&Dropped::After(3)), "the call has several points: {points:?}");
+            check_clean(&world).await;
+        }
+    };
+    drop_at_every_await(100, make, check).await;
+    assert!(points.contains(&Dropped::After(3)), "the call has several points: {points:?}");
     // Each call that was cut off can be repeated under its key, and is then there once.
-    for n in 1..=polls {
+    for n in 1..=calls {
         let outcome = client.call(&keyed(&world, &format!("k{n}")), &format!("{kind}{n}")).await.0;
         assert_eq!(outcome.is_ok(), kind == "good", "{outcome:?}");
     }
-    let kept = if kind == "good" { polls } else { 0 };
+    let kept = if kind == "good" { calls } else { 0 };
     assert_eq!(world.skus(&mut world.cx()).await.len(), kept);
     check_clean(&world).await;
 }

@@ -252,7 +252,11 @@ pub(crate) struct Running {
 impl Running {
     /// Waits until this many handlers run.
     pub(crate) async fn running(&self, wanted: usize) {
-        self.service.running.subscribe().wait_for(|running| *running == wanted).await.unwrap();
+        let mut running = self.service.running.subscribe();
+        let reached = running.wait_for(|running| *running == wanted);
+        // A call that failed before it reached its handler shall fail the test, not hang it.
+        let reached = tokio::time::timeout(Duration::from_secs(30), reached).await;
+        let _ = reached.unwrap_or_else(|_| panic!("there never were {wanted} handlers running")).unwrap();
     }
 
     /// Ends the server as a crash would: no goodbye.
