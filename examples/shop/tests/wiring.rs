@@ -5,6 +5,10 @@ mod support;
 
 use std::path::Path;
 
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::routing::get;
 use drystone::{App, Context, Error, Module, Result};
 use drystone_testkit::{Program, TestApp};
 use inventory_api::{
@@ -16,6 +20,7 @@ use payments_api::{
     Charge, ChargeRequest, GetChargeRequest, Payments, PaymentsClient, PaymentsServer, RefundRequest,
 };
 use tempfile::TempDir;
+use tower::ServiceExt as _;
 use users_api::{
     CreateUserRequest, GetUserRequest, ListUsersRequest, ListUsersResponse, User, Users, UsersClient, UsersServer,
 };
@@ -95,6 +100,23 @@ async fn one_module_runs_with_the_others_faked() {
     let error = orders.place_order(&app.keyed("k"), request).await.unwrap_err();
     assert!(error.is(OrdersReason::OutOfStock), "{error:?}");
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_mounts_in_a_server_that_exists_already() {
+    let data = TempDir::new().expect("a temporary directory");
+    let settings = format!("[app]\ndata = {:?}\n", data.path().display().to_string());
+    let shop = shop::app().settings(&settings).start().await.expect("the shop starts");
+    let gateway = shop.service().expect("the gateway is in this process");
+    let server = Router::new().route("/own", get(async || "own")).fallback_service(gateway);
+    for (path, expected) in [("/own", "own"), ("/v1/stock/pot-clay", "\"available\":12")] {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = server.clone().oneshot(request).await.expect("an answer");
+        let body = to_bytes(response.into_body(), 10_000).await.expect("a body");
+        assert!(String::from_utf8_lossy(&body).contains(expected), "{path}: {body:?}");
+    }
+    assert_eq!(shop.gateway_address(), None, "no port is opened");
+    shop.stop().await;
 }
 
 /// The text with which an application refuses to start.

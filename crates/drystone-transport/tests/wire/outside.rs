@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use prost::Message;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
@@ -173,29 +174,33 @@ async fn tonic_meets_the_limits_of_every_call() {
     assert_eq!(module.finished.load(SeqCst), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_callers_time_ends_the_handler() {
     let (service, module) = service();
     let mut request = http_request(SAY, Full::from(framed(&request("wait").encode_to_vec())));
     request.headers_mut().insert("grpc-timeout", "20m".parse().unwrap());
+    let began = Instant::now();
     let response = service.oneshot(request).await.unwrap();
+    assert_eq!(began.elapsed().as_millis() / 10, 2, "{:?}", began.elapsed());
     assert_eq!(response.headers()["grpc-status"], "4");
     assert_eq!(*module.running.borrow(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_that_never_ends_is_given_up() {
     let (service, module) = service();
     let begun = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0, 0, 0])))]);
     let body = StreamBody::new(begun.chain(stream::pending()));
     let mut request = http_request(SAY, Full::default()).map(|_| Box::pin(body));
     request.headers_mut().insert("grpc-timeout", "20m".parse().unwrap());
+    let began = Instant::now();
     let response = service.oneshot(request).await.unwrap();
+    assert_eq!(began.elapsed().as_millis() / 10, 2, "{:?}", began.elapsed());
     assert_eq!(response.headers()["grpc-status"], "4");
     assert_eq!(module.finished.load(SeqCst), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_callers_time_only_shrinks() {
     let (_, module) = service();
     let channel = Channel::<dyn Echo>::unbound(None, "gateway");
@@ -207,7 +212,9 @@ async fn a_callers_time_only_shrinks() {
     let service = GrpcService::new(vec![Arc::new(channel)], short);
     let mut request = http_request(SAY, Full::from(framed(&request("wait").encode_to_vec())));
     request.headers_mut().insert("grpc-timeout", "1H".parse().unwrap());
+    let began = Instant::now();
     let response = service.oneshot(request).await.unwrap();
+    assert_eq!(began.elapsed().as_millis() / 10, 2, "{:?}", began.elapsed());
     assert_eq!(response.headers()["grpc-status"], "4");
 }
 
