@@ -1,5 +1,7 @@
 //! A call means the same under the runners of one process: limits, errors, deadline, cancellation, identity, keys.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/echo.rs"]
 mod support;
 

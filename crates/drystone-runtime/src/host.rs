@@ -85,7 +85,7 @@ impl Host {
         for plan in self.plans.iter().filter(|plan| plan.uses_store && self.hosts(&plan.name)) {
             let part = || format!("the store of module `{}`", plan.name);
             let location = store.location(&data).map_err(|problem| StartError::part(part(), problem))?;
-            let config = StoreConfig::new(location, plan.migrations.clone(), self.surroundings.home(&plan.name));
+            let config = StoreConfig::new(location, plan.migrations, self.surroundings.home(&plan.name));
             plan.store.open(config).await.map_err(|error| StartError::part(part(), error.message()))?;
             opened.push((Arc::clone(&plan.name), plan.store.clone()));
         }

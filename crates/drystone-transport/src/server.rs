@@ -106,8 +106,8 @@ impl InternalServer {
             loop {
                 tokio::select! {
                     stream = accept(&listener) => {
-                        let connection = connection::run(stream, Arc::clone(&tls), Arc::clone(&served), graceful.watcher());
-                        connections.spawn(connection);
+                        let (tls, served) = (Arc::clone(&tls), Arc::clone(&served));
+                        connections.spawn(connection::run(stream, tls, served, graceful.watcher()));
                     }
                     Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 }

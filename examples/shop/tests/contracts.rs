@@ -1,5 +1,7 @@
 //! The shop's contracts under every runner: each call sent twice, each reason, each rule.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use drystone::{Code, Context, Error, PlatformReason, Result};
 use drystone_testkit::{Runner, TestApp, under_every_runner};
 use inventory_api::{
