@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use crate::home::Home;
 use crate::metrics::EdgeMetrics;
-use crate::serve::Mounted;
+use crate::serve::{Mounted, report};
 use crate::service::{CallFn, Reply, ServiceDef};
 use crate::{Code, Context, Error, MethodInfo, Payload, Result};
 
@@ -193,7 +193,7 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
         let reply = tokio::time::timeout_at(onward.deadline(), answer)
             .await
             .map_err(|_| deadline_exceeded(method.path))?
-            .map_err(Error::bounded)?;
+            .map_err(|error| report(method, error))?;
         bytes.fetch_add(reply.body.len() as u64, Relaxed);
         Ok(reply)
     }

@@ -135,13 +135,17 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
 }
 
 /// Hands the cause of a failure to telemetry and strips it.
-fn report(method: &'static MethodInfo, error: Error) -> Error {
+pub(crate) fn report(method: &'static MethodInfo, error: Error) -> Error {
     if let Some(cause) = error.cause() {
         let chain = format!("{error:?}");
-        if matches!(error.code(), Code::Internal | Code::Unknown | Code::DataLoss) {
-            tracing::error!(target: "drystone::call", method = method.path, %cause, chain, "the handler failed");
-        } else {
-            tracing::debug!(target: "drystone::call", method = method.path, %cause, chain, "the handler refused");
+        match error.code() {
+            Code::Internal | Code::Unknown | Code::DataLoss => {
+                tracing::error!(target: "drystone::call", method = method.path, %cause, chain, "the call failed");
+            }
+            Code::Unavailable => {
+                tracing::warn!(target: "drystone::call", method = method.path, %cause, chain, "the call found nobody");
+            }
+            _ => tracing::debug!(target: "drystone::call", method = method.path, %cause, chain, "the call was refused"),
         }
     }
     error.bounded()

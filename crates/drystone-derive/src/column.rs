@@ -9,7 +9,10 @@ use crate::paths;
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let inner = inner_type(input)?;
     if !input.generics.params.is_empty() {
-        return Err(Error::new_spanned(&input.generics, "a column newtype has no parameters: name the wrapped type"));
+        return Err(Error::new_spanned(
+            &input.generics,
+            "a column newtype has no parameters: name the wrapped type",
+        ));
     }
     let sqlite = sqlite(input, inner);
     let postgres = postgres(input, inner);
@@ -24,7 +27,10 @@ fn inner_type(input: &DeriveInput) -> Result<&Type> {
     {
         return Ok(&field.ty);
     }
-    Err(Error::new_spanned(&input.ident, "a column newtype is a tuple struct with one field, such as struct Sku(String);"))
+    Err(Error::new_spanned(
+        &input.ident,
+        "a column newtype is a tuple struct with one field, such as struct Sku(String);",
+    ))
 }
 
 fn sqlite(input: &DeriveInput, inner: &Type) -> TokenStream {
@@ -51,9 +57,7 @@ fn postgres(input: &DeriveInput, inner: &Type) -> TokenStream {
     let name = &input.ident;
     let store = paths::store();
     let types = quote!(#store::__private::postgres_types);
-    let fallible = |ok: TokenStream| {
-        quote!(::core::result::Result<#ok, ::std::boxed::Box<dyn ::std::error::Error + ::core::marker::Sync + ::core::marker::Send>>)
-    };
+    let fallible = |ok: TokenStream| quote!(::core::result::Result<#ok, ::std::boxed::Box<dyn ::std::error::Error + ::core::marker::Sync + ::core::marker::Send>>);
     let (written, read) = (fallible(quote!(#types::IsNull)), fallible(quote!(Self)));
     quote! {
         #[automatically_derived]

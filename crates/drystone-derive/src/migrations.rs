@@ -21,7 +21,10 @@ pub(crate) fn expand(directory: &LitStr) -> Result<TokenStream> {
         )));
     }
     if !root.join("sqlite").is_dir() && !root.join("postgres").is_dir() && !root.join("shared").is_dir() {
-        return Err(fail(format!("{} has none of the directories sqlite, postgres and shared", root.display())));
+        return Err(fail(format!(
+            "{} has none of the directories sqlite, postgres and shared",
+            root.display()
+        )));
     }
     let store = paths::store();
     let list = |below: &str| list(&root.join(below), &store).map_err(fail);

@@ -11,6 +11,7 @@ pub(crate) fn store() -> TokenStream {
     let text = manifest.ok().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
     let direct = text.lines().map(str::trim_start).any(|line| {
         line.strip_prefix("drystone-store").is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
+            || line.contains("dependencies.drystone-store]")
             || line == "name = \"drystone-store\""
     });
     if direct { quote!(::drystone_store) } else { quote!(::drystone::store) }

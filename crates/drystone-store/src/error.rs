@@ -127,9 +127,9 @@ fn judge_sqlite(error: &rusqlite::Error) -> Judgement {
     };
     match failure.code {
         ErrorCode::ConstraintViolation => match failure.extended_code {
-            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
-                (Code::AlreadyExists, EXISTS.into())
-            }
+            ffi::SQLITE_CONSTRAINT_UNIQUE
+            | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+            | ffi::SQLITE_CONSTRAINT_ROWID => (Code::AlreadyExists, EXISTS.into()),
             _ => (Code::FailedPrecondition, VIOLATED.into()),
         },
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => (Code::Aborted, CONFLICT.into()),
@@ -138,14 +138,18 @@ fn judge_sqlite(error: &rusqlite::Error) -> Judgement {
         ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => {
             (Code::Unavailable, "the database's disk failed".into())
         }
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => (Code::DataLoss, "the database is damaged".into()),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            (Code::DataLoss, "the database is damaged".into())
+        }
         _ => internal("a database statement failed"),
     }
 }
 
 fn judge_postgres(error: &tokio_postgres::Error) -> Judgement {
     let Some(state) = error.code() else {
-        return if error.is_closed() || StdError::source(error).is_some_and(|cause| cause.is::<std::io::Error>()) {
+        return if error.is_closed()
+            || StdError::source(error).is_some_and(|cause| cause.is::<std::io::Error>())
+        {
             (Code::Unavailable, "the database cannot be reached".into())
         } else {
             internal("a database statement failed")
@@ -153,9 +157,9 @@ fn judge_postgres(error: &tokio_postgres::Error) -> Judgement {
     };
     match *state {
         SqlState::UNIQUE_VIOLATION | SqlState::EXCLUSION_VIOLATION => (Code::AlreadyExists, EXISTS.into()),
-        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED | SqlState::LOCK_NOT_AVAILABLE => {
-            (Code::Aborted, CONFLICT.into())
-        }
+        SqlState::T_R_SERIALIZATION_FAILURE
+        | SqlState::T_R_DEADLOCK_DETECTED
+        | SqlState::LOCK_NOT_AVAILABLE => (Code::Aborted, CONFLICT.into()),
         SqlState::QUERY_CANCELED => (Code::DeadlineExceeded, TOO_LATE.into()),
         SqlState::DISK_FULL => (Code::Unavailable, FULL.into()),
         ref state => match state.code().get(..2) {

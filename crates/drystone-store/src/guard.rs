@@ -33,7 +33,10 @@ const REFUSED: [(&str, &str); 18] = [
 pub(crate) fn check(sql: &str) -> Result<(), Fault> {
     let word = first_word(sql);
     if word.starts_with("*/") {
-        return Err(Fault::Refused { keyword: word.to_owned(), remedy: "do not nest comments before a statement" });
+        return Err(Fault::Refused {
+            keyword: word.to_owned(),
+            remedy: "do not nest comments before a statement",
+        });
     }
     let found = REFUSED.iter().find(|(refused, _)| word.eq_ignore_ascii_case(refused));
     match found {
@@ -79,7 +82,9 @@ mod tests {
         ] {
             assert!(check(sql).is_err(), "{sql}");
         }
-        for sql in ["select 1", "insert into commits values (1)", "with a as (select 1) select * from a", "", "--"] {
+        for sql in
+            ["select 1", "insert into commits values (1)", "with a as (select 1) select * from a", "", "--"]
+        {
             assert!(check(sql).is_ok(), "{sql}");
         }
     }

@@ -68,8 +68,10 @@ impl Claims {
 }
 
 pub(crate) fn in_use(key_use: &KeyUse) -> drystone_call::Error {
-    PlatformReason::KeyInUse
-        .error(format!("a call of {} with the same idempotency key is running; ask again when it is done", key_use.method))
+    PlatformReason::KeyInUse.error(format!(
+        "a call of {} with the same idempotency key is running; ask again when it is done",
+        key_use.method
+    ))
 }
 
 /// A claimed key; free again when dropped.

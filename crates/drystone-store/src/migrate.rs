@@ -90,7 +90,11 @@ pub(crate) fn plan<'m>(all: &'m [Migration], applied: &[Applied], place: &str) -
 }
 
 /// The error of a migration that does not run.
-pub(crate) fn failed(migration: &Migration, place: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(crate) fn failed(
+    migration: &Migration,
+    place: &str,
+    cause: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
     refuse(format!("migration {} failed on {place}: {cause}", migration.name)).caused_by(cause)
 }
 
@@ -103,7 +107,8 @@ mod tests {
     use super::*;
 
     const ONE: Migration = Migration { version: 1, step: Step::Expand, name: "V1__expand_a", sql: "create" };
-    const TWO: Migration = Migration { version: 2, step: Step::Contract, name: "V2__contract_b", sql: "drop" };
+    const TWO: Migration =
+        Migration { version: 2, step: Step::Contract, name: "V2__contract_b", sql: "drop" };
 
     fn line(migration: &Migration) -> Applied {
         Applied {

@@ -20,7 +20,11 @@ pub trait Run: Send {
     ) -> impl Future<Output = Result<Option<T>>> + Send;
 
     /// All rows.
-    fn run_all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> impl Future<Output = Result<Vec<T>>> + Send;
+    fn run_all<T: FromRow>(
+        &mut self,
+        sql: &str,
+        params: &impl Params,
+    ) -> impl Future<Output = Result<Vec<T>>> + Send;
 }
 
 /// A statement on a transaction or a snapshot; nothing happens before one of its ends is awaited.

@@ -23,7 +23,7 @@ pub struct ReadTx<'a> {
 
 enum Snapshot {
     Sqlite(SqliteRead),
-    Postgres(PostgresTx),
+    Postgres(Box<PostgresTx>),
 }
 
 impl<'a> ReadTx<'a> {
@@ -32,7 +32,9 @@ impl<'a> ReadTx<'a> {
         let tenant = if shared { None } else { Some(cx.tenant()) };
         let on = match &backend.database {
             Database::Sqlite(module) => Snapshot::Sqlite(module.read(tenant, deadline).await?),
-            Database::Postgres(module) => Snapshot::Postgres(module.begin(tenant, deadline, Purpose::Read).await?),
+            Database::Postgres(module) => {
+                Snapshot::Postgres(Box::new(module.begin(tenant, deadline, Purpose::Read).await?))
+            }
         };
         Ok(Self { cx, on })
     }

@@ -147,10 +147,14 @@ impl Store {
     /// # Errors
     /// If a transaction does not end.
     pub async fn close(&self) -> Result<()> {
-        let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
-        let State::Open(backend) = std::mem::replace(&mut *state, State::Closed) else { return Ok(()) };
-        drop(state);
-        backend.close().await
+        let last = {
+            let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *state, State::Closed)
+        };
+        match last {
+            State::Open(backend) => backend.close().await,
+            State::Unopened | State::Closed => Ok(()),
+        }
     }
 
     pub(crate) fn backend(&self) -> Result<Arc<Backend>> {
@@ -167,6 +171,9 @@ impl Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("module", &self.inner.module).field("shared", &self.shared).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("module", &self.inner.module)
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
     }
 }

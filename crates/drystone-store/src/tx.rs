@@ -53,7 +53,7 @@ pub struct Tx<'a> {
 
 enum On {
     Sqlite(SqliteTx),
-    Postgres(PostgresTx),
+    Postgres(Box<PostgresTx>),
 }
 
 impl<'a> Tx<'a> {
@@ -68,7 +68,7 @@ impl<'a> Tx<'a> {
         let on = match &backend.database {
             Database::Sqlite(module) => On::Sqlite(module.begin(tenant, deadline).await?),
             Database::Postgres(module) => {
-                On::Postgres(module.begin(tenant, deadline, Purpose::Write(isolation)).await?)
+                On::Postgres(Box::new(module.begin(tenant, deadline, Purpose::Write(isolation)).await?))
             }
         };
         Ok(Self { cx, backend, shared, on: Some(on) })
@@ -112,7 +112,8 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// As [`Tx::commit`].
     pub async fn commit_with<A: Payload>(mut self, answer: A) -> Result<A> {
-        let outcome = if self.cx.claim().is_some() { Some((Record::ANSWER, answer.encode_to_vec())) } else { None };
+        let outcome =
+            if self.cx.claim().is_some() { Some((Record::ANSWER, answer.encode_to_vec())) } else { None };
         self.finish(outcome).await?;
         Ok(answer)
     }
@@ -163,7 +164,9 @@ impl<'a> Tx<'a> {
                 let record = record.map(OwnRecord::of);
                 if refused { tx.replace(record, hold).await? } else { tx.submit(record, hold).await? }
             }
-            (On::Sqlite(_), Database::Postgres(_)) => return Err(Error::internal("the transaction is of another store")),
+            (On::Sqlite(_), Database::Postgres(_)) => {
+                return Err(Error::internal("the transaction is of another store"));
+            }
         }
         if let Some(claim) = self.cx.claim_mut()
             && recorded

@@ -1,5 +1,7 @@
 //! What a store promises to a module, run on SQLite and on PostgreSQL by the same functions.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 #[path = "conformance/ends.rs"]
 mod ends;
 #[path = "support/keyed.rs"]
@@ -11,7 +13,22 @@ mod walls;
 #[path = "support/world.rs"]
 mod world;
 
+use drystone_store::Location;
+use drystone_testkit::Postgres;
 use world::World;
+
+impl World {
+    /// A store on the PostgreSQL of this process, in a database of its own.
+    async fn postgres() -> Self {
+        let url = tokio::task::spawn_blocking(|| Postgres::of_process().database()).await.unwrap().unwrap();
+        Self::open(Location::Postgres { url: url.into() }, None, |_| {}).await
+    }
+
+    /// Whether the store is on PostgreSQL.
+    fn is_on_postgres(&self) -> bool {
+        matches!(self.config().location, Location::Postgres { .. })
+    }
+}
 
 /// Each case becomes a test on SQLite; on PostgreSQL they run one after another on one server, each in a database of its own.
 macro_rules! suite {
@@ -29,7 +46,9 @@ macro_rules! suite {
         async fn postgres() {
             $($(
                 println!("{}", stringify!($case));
-                $module::$case(World::postgres().await).await;
+                let world = World::postgres().await;
+                assert!(world.is_on_postgres());
+                $module::$case(world).await;
             )+)+
         }
     };

@@ -2,11 +2,14 @@
 //!
 //! The load runs in a child process: this very binary, asked for the one test that is ignored otherwise.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 use std::collections::HashSet;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use drystone_call::{Context, Home, Principal, Result, TenantId};
@@ -50,7 +53,8 @@ async fn order(store: &Store, id: i64) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a part of the tests beside it, which start it in a process of its own"]
 async fn load() {
-    let dir = PathBuf::from(std::env::var("DRYSTONE_LOAD").expect("the tests beside this one say where to work"));
+    let dir =
+        PathBuf::from(std::env::var("DRYSTONE_LOAD").expect("the tests beside this one say where to work"));
     let store = open(&dir, std::env::var_os("DRYSTONE_SYNC_OFF").is_some()).await;
     order(&store, 0).await.unwrap();
     if std::env::var_os("DRYSTONE_ENDLESS").is_some() {
@@ -74,20 +78,18 @@ async fn load() {
 }
 
 async fn endless(store: Store) {
-    let next = Arc::new(std::sync::atomic::AtomicI64::new(1));
-    let writers = (0..8).map(|_| {
+    let next = Arc::new(AtomicI64::new(1));
+    for _ in 0..8 {
         let (store, next) = (store.clone(), Arc::clone(&next));
         tokio::spawn(async move {
             loop {
-                let id = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let id = next.fetch_add(1, Ordering::Relaxed);
                 order(&store, id).await.unwrap();
-                writeln!(std::io::stdout(), "\nacknowledged {id}").unwrap();
+                println!("\nacknowledged {id}");
             }
-        })
-    });
-    for writer in writers.collect::<Vec<_>>() {
-        writer.await.unwrap();
+        });
     }
+    std::future::pending().await
 }
 
 fn child(dir: &Path) -> Command {
@@ -111,7 +113,8 @@ fn count(synchronous_off: bool) -> (u64, u64) {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().find_map(|line| line.strip_prefix("counted "));
-    let (groups, fsyncs) = line.unwrap_or_else(|| panic!("the load failed: {output:?}")).split_once(' ').unwrap();
+    let (groups, fsyncs) =
+        line.unwrap_or_else(|| panic!("the load failed: {output:?}")).split_once(' ').unwrap();
     (groups.parse().unwrap(), fsyncs.parse().unwrap())
 }
 
@@ -147,7 +150,8 @@ async fn what_was_acknowledged_survives_a_kill() {
     let dir = TempDir::new().unwrap();
     for round in 1..=3 {
         let data = dir.path().join(round.to_string());
-        let mut load = Killed(child(&data).env("DRYSTONE_ENDLESS", "1").stdout(Stdio::piped()).spawn().unwrap());
+        let mut load =
+            Killed(child(&data).env("DRYSTONE_ENDLESS", "1").stdout(Stdio::piped()).spawn().unwrap());
         let lines = BufReader::new(load.0.stdout.take().unwrap()).lines().map_while(std::io::Result::ok);
         let mut acknowledged = HashSet::new();
         for line in lines {

@@ -1,5 +1,7 @@
 //! What holds on SQLite by its own means: the queue of writers, group commit, the hold limit, the files.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 #[path = "sqlite/cancel.rs"]
 mod cancel;
 #[path = "sqlite/files.rs"]

@@ -19,7 +19,11 @@ pub enum Dropped {
 ///
 /// # Panics
 /// If a future is not done within `most` polls.
-pub async fn drop_at_every_await<F, C>(most: usize, mut make: impl FnMut() -> F, mut check: impl FnMut(Dropped) -> C) -> usize
+pub async fn drop_at_every_await<F, C>(
+    most: usize,
+    mut make: impl FnMut() -> F,
+    mut check: impl FnMut(Dropped) -> C,
+) -> usize
 where
     F: Future,
     C: Future<Output = ()>,
@@ -79,10 +83,14 @@ mod tests {
     #[test]
     fn every_point_is_visited_once() {
         let mut seen = Vec::new();
-        let all = drop_at_every_await(9, || Steps(2), |dropped| {
-            seen.push(dropped);
-            std::future::ready(())
-        });
+        let all = drop_at_every_await(
+            9,
+            || Steps(2),
+            |dropped| {
+                seen.push(dropped);
+                std::future::ready(())
+            },
+        );
         let mut all = Box::pin(all);
         let polls = loop {
             if let Poll::Ready(polls) = poll_once(&mut all) {

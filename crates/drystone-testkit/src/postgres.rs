@@ -40,7 +40,16 @@ impl Postgres {
         };
         let watch = watch(&dir, &control("pg_ctl"))?;
         let server = Self { bin: bin.clone(), dir: dir.clone(), watch, databases: AtomicU32::new(0) };
-        run(control("initdb").args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]))?;
+        run(control("initdb").args([
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]))?;
         let log = dir.join("log");
         run(control("pg_ctl").arg("-w").arg("-l").arg(&log).args(["-o", &socket, "start"]))
             .map_err(|error| io::Error::other(format!("{error}\n{}", text_of(&log))))?;
@@ -65,7 +74,10 @@ impl Postgres {
     /// If the server does not create it.
     pub fn database(&self) -> io::Result<String> {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        run(Command::new(self.bin.join("createdb")).arg("-h").arg(&self.dir).args(["-U", "postgres", &name]))?;
+        run(Command::new(self.bin.join("createdb"))
+            .arg("-h")
+            .arg(&self.dir)
+            .args(["-U", "postgres", &name]))?;
         Ok(format!("host={} user=postgres dbname={name}", self.dir.display()))
     }
 }
@@ -82,7 +94,9 @@ impl Drop for Postgres {
 fn binaries() -> io::Result<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
+        })
         .filter(|(_, bin)| bin.join("pg_ctl").exists())
         .max();
     newest.map(|(_, bin)| bin).ok_or_else(|| {

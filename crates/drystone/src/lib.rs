@@ -19,6 +19,8 @@
 //!
 //! Code: everything but [`Page`] and the time helpers is re-exported from the crates that own it.
 
+#[cfg(doctest)]
+mod guide;
 mod page;
 mod timestamps;
 

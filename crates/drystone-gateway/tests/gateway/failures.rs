@@ -139,6 +139,15 @@ async fn a_body_that_does_not_come_is_given_up() {
     let answer = send(&gateway(), "POST /v1/books/special", &[JSON], never).await;
     assert_eq!((answer.status.as_u16(), &answer.problem()["code"]), (504, &json!("DEADLINE_EXCEEDED")));
     assert_eq!(began.elapsed().as_secs(), 2);
+    let never = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let began = tokio::time::Instant::now();
+    let hurried = [JSON, ("request-timeout", "300ms")];
+    let answer = send(&gateway(), "POST /v1/books/special", &hurried, never).await;
+    assert_eq!(
+        (answer.status.as_u16(), began.elapsed().as_millis()),
+        (504, 300),
+        "the caller's limit is shorter"
+    );
     let broken = Body::from_stream(stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("gone"))]));
     let answer = send(&gateway(), "POST /v1/books/special", &[JSON], broken).await;
     assert_eq!(

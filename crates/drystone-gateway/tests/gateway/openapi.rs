@@ -233,6 +233,11 @@ async fn keys_and_reasons_are_declared() {
     assert!(special["422"]["description"].as_str().unwrap().contains("IDEMPOTENCY_KEY_REUSED"));
     assert!(special["200"]["headers"]["Idempotency-Replayed"].is_object());
     assert!(paths["/v1/books"]["get"]["responses"]["422"].is_null());
+    let says_missing = |path: &str| {
+        let description = paths[path]["post"]["responses"]["400"]["description"].as_str().unwrap();
+        description.contains("IDEMPOTENCY_KEY_MISSING")
+    };
+    assert!(says_missing("/v1/books") && !says_missing("/v1/books/special"), "only where a key is required");
 }
 
 #[tokio::test]

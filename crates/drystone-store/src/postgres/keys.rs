@@ -45,7 +45,8 @@ pub(crate) async fn record(client: &Object, record: &Record<'_>) -> Result<(), P
 pub(crate) async fn find(client: &Object, key_use: &KeyUse) -> Result<Option<Found>> {
     let statement = client.prepare_cached(FIND).await?;
     let KeyUse { tenant, principal, method, key, .. } = key_use;
-    let row = client.query_opt(&statement, &[&tenant.as_str(), &principal.as_str(), method, &key.as_str()]).await?;
+    let row =
+        client.query_opt(&statement, &[&tenant.as_str(), &principal.as_str(), method, &key.as_str()]).await?;
     let Some(row) = row else { return Ok(None) };
     let fingerprint: Vec<u8> = row.try_get(0)?;
     let (kind, body): (i64, Vec<u8>) = (row.try_get(2)?, row.try_get(3)?);
@@ -69,7 +70,12 @@ impl PostgresClaim {
     ///
     /// # Errors
     /// `IDEMPOTENCY_KEY_IN_USE` while another process has it.
-    pub(crate) async fn take(connection: Object, held: HeldKey, schema: &str, key_use: &KeyUse) -> Result<Self> {
+    pub(crate) async fn take(
+        connection: Object,
+        held: HeldKey,
+        schema: &str,
+        key_use: &KeyUse,
+    ) -> Result<Self> {
         let lock = lock_of(schema, key_use);
         // The claim stands before the answer is there, so that a caller who goes away meanwhile leaves no lock behind.
         let claim = Self { connection: Mutex::new(None), lock, _held: held };

@@ -56,17 +56,23 @@ pub(crate) enum Purpose {
 
 impl PostgresModule {
     /// Connects, and brings the module's schemas to its version.
-    pub(crate) async fn open(url: &SecretString, config: StoreConfig, counters: Arc<Counters>) -> Result<Self> {
+    pub(crate) async fn open(
+        url: &SecretString,
+        config: StoreConfig,
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
         let module = config.home.module();
         let names = Names {
             schema: module.to_owned(),
             shared: format!("{module}_shared"),
             role: format!("drystone_{module}"),
         };
-        let server = Config::from_str(url.expose_secret())
-            .map_err(|cause| Error::invalid_argument("the PostgreSQL connection string cannot be read").caused_by(cause))?;
+        let server = Config::from_str(url.expose_secret()).map_err(|cause| {
+            Error::invalid_argument("the PostgreSQL connection string cannot be read").caused_by(cause)
+        })?;
         let pool = |size| pool(&server, size);
-        let (tenants, shared, locks) = (pool(config.max_readers)?, pool(config.max_readers)?, pool(config.max_readers)?);
+        let (tenants, shared, locks) =
+            (pool(config.max_readers)?, pool(config.max_readers)?, pool(config.max_readers)?);
         let known = {
             let client = connection(&shared, Instant::now() + Duration::from_secs(10)).await?;
             let migrations = (config.migrations.postgres, config.migrations.shared_postgres);

@@ -26,7 +26,8 @@ create table if not exists drystone_idempotency (
     primary key (tenant, principal, method, key)
 );";
 
-const REGISTRY: &str = "create table if not exists drystone_tenants (name text primary key, created bigint not null);";
+const REGISTRY: &str =
+    "create table if not exists drystone_tenants (name text primary key, created bigint not null);";
 
 /// The tables of a schema that have no complete wall yet, and whether they have a tenant.
 const UNWALLED: &str = "
@@ -58,7 +59,8 @@ pub(crate) async fn prepare(
 }
 
 async fn check_version(client: &Client) -> Result<()> {
-    let version: i32 = client.query_one("select current_setting('server_version_num')::integer", &[]).await?.get(0);
+    let version: i32 =
+        client.query_one("select current_setting('server_version_num')::integer", &[]).await?.get(0);
     if version >= OLDEST {
         return Ok(());
     }
@@ -92,7 +94,8 @@ async fn migrate_schema(
     let platform = if walled { PLATFORM.to_owned() } else { format!("{PLATFORM}{REGISTRY}") };
     in_schema(client, schema, async { Ok(client.batch_execute(&platform).await?) }).await?;
     let table = format!("{}.drystone_migrations", quoted(schema));
-    let rows = client.query(&format!("select version, name, checksum from {table} order by version"), &[]).await?;
+    let rows =
+        client.query(&format!("select version, name, checksum from {table} order by version"), &[]).await?;
     let applied: Vec<Applied> = rows
         .iter()
         .map(|row| Applied { version: row.get(0), name: row.get(1), checksum: row.get(2) })
@@ -101,7 +104,10 @@ async fn migrate_schema(
         let line = format!("insert into {table} (version, name, checksum, applied) values ($1, $2, $3, $4)");
         let checksum = migrate::checksum(migration);
         let run = in_schema(client, schema, async {
-            client.batch_execute(migration.sql).await.map_err(|cause| migrate::failed(migration, &place, cause))?;
+            client
+                .batch_execute(migration.sql)
+                .await
+                .map_err(|cause| migrate::failed(migration, &place, cause))?;
             client.execute(&line, &[&i64::from(migration.version), &migration.name, &checksum, &now]).await?;
             if walled { wall(client, schema).await } else { Ok(()) }
         });

@@ -89,7 +89,11 @@ impl PostgresTx {
         if self.failed { Err(failed_before()) } else { Ok(()) }
     }
 
-    pub(crate) async fn optional<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Option<T>> {
+    pub(crate) async fn optional<T: FromRow>(
+        &mut self,
+        sql: &str,
+        params: &impl Params,
+    ) -> Result<Option<T>> {
         let rows = self.rows(sql, params).await?;
         match rows.as_slice() {
             [] => Ok(None),
@@ -221,7 +225,7 @@ fn unknown() -> Error {
     Error::new(Code::Unknown, "whether the transaction committed is not known; ask again with the same key")
 }
 
-fn values<'p>(params: &'p impl Params) -> Vec<&'p (dyn ToSql + Sync)> {
+fn values(params: &impl Params) -> Vec<&(dyn ToSql + Sync)> {
     let mut values = Vec::with_capacity(12);
     params.bind_postgres(&mut values);
     values

@@ -3,8 +3,8 @@
 //! The flush belongs to the store: a caller's future may be gone by then. One thread serves all files of a module, so two tenants' commits follow one
 //! another; they share one disk anyway.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::queue::Queue;
 use super::writer::Writer;

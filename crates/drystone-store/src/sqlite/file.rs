@@ -61,7 +61,8 @@ impl DbFile {
         migrate(&conn, kind, migrations, &path.display().to_string(), times.now)?;
         conn.own(|db| keys::forget(db, times.forget_before))?;
         let writer = Box::new(Writer::new(conn, Arc::clone(&config.counters)));
-        let queue = Queue::new(writer, config.committer.clone(), Arc::clone(&config.counters), config.hold_limit);
+        let queue =
+            Queue::new(writer, config.committer.clone(), Arc::clone(&config.counters), config.hold_limit);
         Ok(Arc::new(Self {
             queue,
             path,

@@ -46,7 +46,8 @@ pub(crate) fn forget(db: &Connection, before: i64) -> rusqlite::Result<()> {
 
 /// What was recorded for a key.
 pub(crate) fn find(db: &Connection, key_use: &KeyUse) -> rusqlite::Result<Option<Found>> {
-    let scope = params![key_use.tenant.as_str(), key_use.principal.as_str(), key_use.method, key_use.key.as_str()];
+    let scope =
+        params![key_use.tenant.as_str(), key_use.principal.as_str(), key_use.method, key_use.key.as_str()];
     db.prepare_cached(FIND)?.query_row(scope, read).optional()
 }
 

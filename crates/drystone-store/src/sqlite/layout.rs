@@ -72,6 +72,9 @@ fn make_private(path: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn unusable(path: &Path, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::unavailable(format!("{} cannot be used: {cause}; check the directory's owner and free space", path.display()))
-        .caused_by(cause)
+    Error::unavailable(format!(
+        "{} cannot be used: {cause}; check the directory's owner and free space",
+        path.display()
+    ))
+    .caused_by(cause)
 }

@@ -1,9 +1,9 @@
 //! A module's files: which are open, which tenants there are, which keys are taken.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::path::Path;
 
 use drystone_call::{Admission, Claim, Error, KeyUse, Result, TenantId};
 use tokio::sync::OnceCell;
@@ -119,7 +119,8 @@ impl SqliteModule {
             let unused = open.files.iter().filter(|(_, entry)| {
                 Arc::strong_count(&entry.file) == 1 && entry.file.get().is_none_or(DbFile::is_unused)
             });
-            let Some(oldest) = unused.min_by_key(|(_, entry)| entry.used).map(|(tenant, _)| tenant.clone()) else {
+            let Some(oldest) = unused.min_by_key(|(_, entry)| entry.used).map(|(tenant, _)| tenant.clone())
+            else {
                 return;
             };
             let closed = open.files.remove(&oldest);
@@ -132,7 +133,8 @@ impl SqliteModule {
             self.register(&tenant, deadline).await?;
             self.known().insert(tenant.clone());
         }
-        let (files, times, migrations) = (self.files.clone(), times(&self.config), self.config.migrations.sqlite);
+        let (files, times, migrations) =
+            (self.files.clone(), times(&self.config), self.config.migrations.sqlite);
         let path = files.layout.tenant(&tenant);
         blocking(move || DbFile::open(path, Kind::Tenant, migrations, times, &files)).await
     }
@@ -244,5 +246,7 @@ fn durability(_: &StoreConfig) -> Durability {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|cause| Error::internal("opening the store failed").caused_by(cause))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|cause| Error::internal("opening the store failed").caused_by(cause))?
 }

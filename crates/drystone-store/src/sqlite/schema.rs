@@ -71,7 +71,8 @@ fn create(conn: &Conn, kind: Kind) -> Result<()> {
 }
 
 fn applied(db: &Connection) -> rusqlite::Result<Vec<Applied>> {
-    let mut statement = db.prepare("select version, name, checksum from drystone_migrations order by version")?;
+    let mut statement =
+        db.prepare("select version, name, checksum from drystone_migrations order by version")?;
     let rows = statement.query_map([], |row| {
         Ok(Applied { version: row.get(0)?, name: row.get(1)?, checksum: row.get(2)? })
     })?;

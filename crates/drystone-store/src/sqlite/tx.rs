@@ -125,7 +125,10 @@ impl SqliteTx {
     }
 
     /// Works with the writer, if it is still held and its transaction still there.
-    fn with<R>(&self, work: impl FnOnce(&mut Writer) -> rusqlite::Result<R>) -> Result<R, Broken<rusqlite::Error>> {
+    fn with<R>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> rusqlite::Result<R>,
+    ) -> Result<R, Broken<rusqlite::Error>> {
         let mut slot = self.hold.slot.lock();
         let Some(writer) = slot.writer.as_mut() else { return Err(Broken::Gone) };
         work(writer).map_err(|cause| {
@@ -150,7 +153,11 @@ impl SqliteTx {
             }
             Broken::Db { cause, lost } => {
                 let error = Error::from(cause);
-                if lost && error.code() == Code::Internal { group_lost().caused_by(Lost(error.to_string())) } else { error }
+                if lost && error.code() == Code::Internal {
+                    group_lost().caused_by(Lost(error.to_string()))
+                } else {
+                    error
+                }
             }
         }
     }
@@ -167,10 +174,7 @@ enum Broken<E> {
     /// The hold limit has taken it.
     Gone,
     /// The database says so; `lost` if it has rolled back all that was open.
-    Db {
-        cause: E,
-        lost: bool,
-    },
+    Db { cause: E, lost: bool },
 }
 
 /// The text of what took a group along.
@@ -201,8 +205,13 @@ impl Submitted {
         match self.0.await {
             Ok(GroupEnd::Committed) => Ok(()),
             Ok(GroupEnd::Lost) => Err(group_lost()),
-            Ok(GroupEnd::DiskFull) => Err(Error::unavailable("the database's disk is full; free space on it")),
-            Err(_) => Err(Error::new(Code::Unknown, "whether the transaction committed is not known; ask again with the same key")),
+            Ok(GroupEnd::DiskFull) => {
+                Err(Error::unavailable("the database's disk is full; free space on it"))
+            }
+            Err(_) => Err(Error::new(
+                Code::Unknown,
+                "whether the transaction committed is not known; ask again with the same key",
+            )),
         }
     }
 }

@@ -153,7 +153,11 @@ pub(crate) async fn a_snapshot_does_not_move(world: World) {
 pub(crate) async fn a_transaction_held_too_long(world: World) {
     let mut cx = world.cx();
     let mut tx = world.store.begin(&mut cx).await.unwrap();
-    tx.query("insert into items (id, sku, quantity) values ($1, 'slow', 1)").bind((tx_id(),)).execute().await.unwrap();
+    tx.query("insert into items (id, sku, quantity) values ($1, 'slow', 1)")
+        .bind((tx_id(),))
+        .execute()
+        .await
+        .unwrap();
     // Real time: the server, or the commit thread, knows no other.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let error = tx.query("select 1").one::<(i32,)>().await.unwrap_err();
@@ -191,7 +195,10 @@ pub(crate) async fn write_skew_does_not_happen(world: World) {
     let (left, right) = tokio::join!(take("left", "right"), take("right", "left"));
     let outcomes = [left.unwrap(), right.unwrap()];
     for outcome in &outcomes {
-        assert!(outcome.as_ref().is_ok_and(|()| true) || outcome.as_ref().is_err_and(|e| e.code() == Code::Aborted));
+        assert!(
+            outcome.as_ref().is_ok_and(|()| true)
+                || outcome.as_ref().is_err_and(|e| e.code() == Code::Aborted)
+        );
     }
     let mut read = world.store.read(&mut cx).await.unwrap();
     let left: (i64,) = read.query("select count(*) from items where quantity = 1").one().await.unwrap();
@@ -205,7 +212,10 @@ pub(crate) async fn keys_of_shared_data_are_found(mut world: World) {
             let store = store.clone();
             Box::pin(async move {
                 let mut tx = store.begin(cx).await?;
-                tx.query("insert into rates (currency, rate) values ($1, 1)").bind((&req.text,)).execute().await?;
+                tx.query("insert into rates (currency, rate) values ($1, 1)")
+                    .bind((&req.text,))
+                    .execute()
+                    .await?;
                 tx.commit_with(req).await
             })
         })

@@ -112,7 +112,10 @@ pub(crate) async fn a_row_that_does_not_fit(world: World) {
     let error = read.query("select sku, quantity from items").one::<Wrong>().await.unwrap_err();
     let chain = format!("{error:?}");
     assert_eq!(error.code(), Code::Internal);
-    assert!(chain.contains("weight") && chain.contains("sku, quantity"), "names the column and those there are: {chain}");
+    assert!(
+        chain.contains("weight") && chain.contains("sku, quantity"),
+        "names the column and those there are: {chain}"
+    );
     assert!(chain.contains("select sku, quantity from items"), "names the statement: {chain}");
     assert!(error.cause().unwrap().downcast_ref::<StatementError>().is_some());
 
@@ -130,10 +133,12 @@ pub(crate) async fn rows_are_counted(world: World) {
         world.add(&mut cx, sku, 1).await.unwrap();
     }
     let mut tx = world.store.begin(&mut cx).await.unwrap();
-    let changed = tx.query("update items set quantity = 2 where sku <> $1").bind(("b",)).execute().await.unwrap();
+    let changed =
+        tx.query("update items set quantity = 2 where sku <> $1").bind(("b",)).execute().await.unwrap();
     assert_eq!(changed, 2);
     assert_eq!(tx.query("update items set quantity = 2 where sku = 'x'").execute().await.unwrap(), 0);
-    let rows: Vec<(String, i64)> = tx.query("select sku, quantity from items order by sku").all().await.unwrap();
+    let rows: Vec<(String, i64)> =
+        tx.query("select sku, quantity from items order by sku").all().await.unwrap();
     assert_eq!(rows, [("a".to_owned(), 2), ("b".to_owned(), 1), ("c".to_owned(), 2)]);
     assert_eq!(tx.query("delete from items").execute().await.unwrap(), 3);
 }

@@ -20,7 +20,8 @@ pub(crate) async fn tenants_see_their_own(mut world: World) {
     tx.commit().await.unwrap();
     assert_eq!(world.skus(&mut world.cx_of("third")).await, [""; 0]);
     world.reopen().await;
-    let names: Vec<String> = world.store.tenants().list().await.unwrap().iter().map(ToString::to_string).collect();
+    let names: Vec<String> =
+        world.store.tenants().list().await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["acme", "other", "third"]);
 }
 
@@ -34,7 +35,10 @@ pub(crate) async fn shared_data_is_of_no_tenant(world: World) {
     assert_eq!(read.query("select rate from rates").one::<(i64,)>().await.unwrap(), (100,));
     drop(read);
     let mut read = world.store.read(&mut other).await.unwrap();
-    assert!(read.query("select rate from rates").all::<(i64,)>().await.is_err(), "a tenant's data has no such table");
+    assert!(
+        read.query("select rate from rates").all::<(i64,)>().await.is_err(),
+        "a tenant's data has no such table"
+    );
 }
 
 pub(crate) async fn a_conflict_is_already_exists(world: World) {
@@ -53,10 +57,8 @@ pub(crate) async fn a_broken_rule_is_a_failed_precondition(world: World) {
     let mut cx = world.cx();
     let below_zero = world.add(&mut cx, "stone", -1).await.unwrap_err();
     assert_eq!(below_zero.code(), Code::FailedPrecondition);
-    for sql in [
-        "insert into items (id, sku) values ($1, 'x')",
-        "insert into lines (id, item) values (1, $1)",
-    ] {
+    for sql in ["insert into items (id, sku) values ($1, 'x')", "insert into lines (id, item) values (1, $1)"]
+    {
         let mut tx = world.store.begin(&mut cx).await.unwrap();
         let id = tx.new_id();
         let error = tx.query(sql).bind((id,)).execute().await.unwrap_err();
@@ -146,7 +148,8 @@ pub(crate) async fn an_edited_migration_is_refused(mut world: World) {
     let error = open_with(&mut world, edited).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
     assert!(error.message().contains("V0001__expand_create was edited"), "{error}");
-    let broken = Migration { version: 3, step: Step::Expand, name: "V0003__expand_broken", sql: "create tabel x" };
+    let broken =
+        Migration { version: 3, step: Step::Expand, name: "V0003__expand_broken", sql: "create tabel x" };
     let error = open_with(&mut world, changed(|all| all.push(broken))).await.unwrap_err();
     assert!(error.message().contains("V0003__expand_broken failed"), "{error}");
     let more = Migration {
@@ -158,7 +161,10 @@ pub(crate) async fn an_edited_migration_is_refused(mut world: World) {
     open_with(&mut world, changed(|all| all.push(more))).await.unwrap();
     assert_eq!(world.skus(&mut world.cx()).await, ["stone"]);
     let error = open_with(&mut world, MIGRATIONS).await.unwrap_err();
-    assert!(error.message().contains("V0003__expand_more"), "names what an older binary does not know: {error}");
+    assert!(
+        error.message().contains("V0003__expand_more"),
+        "names what an older binary does not know: {error}"
+    );
 }
 
 pub(crate) async fn callers_see_no_sql(world: World) {

@@ -38,7 +38,11 @@ async fn check_clean(world: &World) {
     // Whatever was submitted before stands in the queue before this one.
     store.begin(&mut cx).await.unwrap().commit().await.unwrap();
     let metrics = store.metrics();
-    assert_eq!((metrics.open_transactions, metrics.writers_waiting, metrics.claims), (0, 0, 0), "{metrics:?}");
+    assert_eq!(
+        (metrics.open_transactions, metrics.writers_waiting, metrics.claims),
+        (0, 0, 0),
+        "{metrics:?}"
+    );
     let mut read = store.read(&mut cx).await.unwrap();
     let sql = "select (select count(*) from items), (select count(*) from lines)";
     let (items, lines): (i64, i64) = read.query(sql).one().await.unwrap();
@@ -63,7 +67,8 @@ async fn drop_everywhere(kind: &str, with_rivals: bool) {
     let (mut calls, mut points) = (0, Vec::new());
     let make = || {
         calls += 1;
-        let (client, cx, req) = (client.clone(), keyed(&world, &format!("k{calls}")), format!("{kind}{calls}"));
+        let (client, cx, req) =
+            (client.clone(), keyed(&world, &format!("k{calls}")), format!("{kind}{calls}"));
         if with_rivals {
             rivals.borrow_mut().extend([rival(&world), rival(&world)]);
         }

@@ -1,11 +1,24 @@
 //! The files: who may read them, who owns them, how many are open.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use drystone_call::Code;
-use drystone_store::Store;
+use drystone_store::{Location, Store};
 
+use crate::keyed::{Client, keyed};
 use crate::world::{MODULE, World};
+
+impl World {
+    /// Where the module's files are.
+    fn files(&self) -> PathBuf {
+        match self.config().location {
+            Location::Sqlite { dir } => dir.join(MODULE),
+            Location::Postgres { .. } => unreachable!("these tests open SQLite"),
+        }
+    }
+}
 
 #[tokio::test]
 async fn files_are_their_owners_only() {
@@ -30,7 +43,10 @@ async fn a_second_owner_is_refused() {
     let second = Store::unopened(MODULE);
     let error = second.open(world.config()).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
-    assert!(error.message().contains(&world.files().join("lock").display().to_string()), "names the file: {error}");
+    assert!(
+        error.message().contains(&world.files().join("lock").display().to_string()),
+        "names the file: {error}"
+    );
     assert!(error.message().contains("stop that process"), "names the remedy: {error}");
     world.store.close().await.unwrap();
     drop(world.store.clone());
@@ -59,7 +75,11 @@ async fn a_file_in_use_is_not_closed() {
     let mut held = world.cx_of("held");
     let mut tx = world.store.begin(&mut held).await.unwrap();
     let id = tx.new_id();
-    tx.query("insert into items (id, sku, quantity) values ($1, 'kept', 1)").bind((id,)).execute().await.unwrap();
+    tx.query("insert into items (id, sku, quantity) values ($1, 'kept', 1)")
+        .bind((id,))
+        .execute()
+        .await
+        .unwrap();
     for n in 0..3 {
         world.add(&mut world.cx_of(&format!("other{n}")), "x", 1).await.unwrap();
     }
@@ -73,7 +93,9 @@ async fn a_tenant_opens_once_for_many() {
     let tasks: Vec<_> = (0..16)
         .map(|n| {
             let world = std::sync::Arc::clone(&world);
-            tokio::spawn(async move { world.add(&mut world.cx_of("fresh"), &format!("s{n:02}"), 1).await.map(drop) })
+            tokio::spawn(async move {
+                world.add(&mut world.cx_of("fresh"), &format!("s{n:02}"), 1).await.map(drop)
+            })
         })
         .collect();
     for task in tasks {
@@ -81,4 +103,23 @@ async fn a_tenant_opens_once_for_many() {
     }
     assert_eq!(world.skus(&mut world.cx_of("fresh")).await.len(), 16);
     assert_eq!(world.store.metrics().open_files, 1);
+}
+
+#[tokio::test]
+async fn records_are_forgotten_after_their_time() {
+    let mut world = World::sqlite().await;
+    let make = |world: &World| {
+        let store = world.store.clone();
+        Client::of(world, move |cx, req| {
+            let store = store.clone();
+            Box::pin(async move { store.begin(cx).await?.commit_with(req).await })
+        })
+    };
+    make(&world).call(&keyed(&world, "k"), "a").await.0.unwrap();
+    for (days, replayed) in [(6, true), (2, false)] {
+        world.clock.advance(Duration::from_hours(24 * days));
+        world.reopen().await;
+        let client = make(&world);
+        assert_eq!(client.call(&keyed(&world, "k"), "a").await.1, replayed, "after {days} more days");
+    }
 }

@@ -162,7 +162,11 @@ async fn a_full_disk_takes_the_group_along_and_nobody_is_lied_to() {
     assert!(third.commit().await.is_err());
     assert_eq!(world.store.metrics().groups_lost, 1);
     world.add(&mut world.cx(), "small", 1).await.unwrap();
-    assert_eq!(world.skus(&mut world.cx()).await, ["small"], "nothing of the lost group, and the writer works");
+    assert_eq!(
+        world.skus(&mut world.cx()).await,
+        ["small"],
+        "nothing of the lost group, and the writer works"
+    );
 }
 
 #[tokio::test]

@@ -73,7 +73,9 @@ async fn run(seed: u64) {
     println!("DRYSTONE_SEED={seed}");
     let world = Arc::new(World::sqlite_with(|config| config.hold_limit = Duration::from_secs(20)).await);
     let tasks: Vec<_> = (0..400)
-        .map(|label| tokio::spawn(write(Arc::clone(&world), label, Rng(seed.wrapping_add(label as u64 * 7919)))))
+        .map(|label| {
+            tokio::spawn(write(Arc::clone(&world), label, Rng(seed.wrapping_add(label as u64 * 7919))))
+        })
         .collect();
     let mut outcomes = Vec::new();
     for task in tasks {
@@ -97,7 +99,11 @@ async fn run(seed: u64) {
         assert!(outcomes.iter().any(|outcome| outcome.2 == known), "the seed never made {known:?}");
     }
     let metrics = world.store.metrics();
-    assert_eq!((metrics.open_transactions, metrics.writers_waiting, metrics.groups_lost), (0, 0, 0), "{metrics:?}");
+    assert_eq!(
+        (metrics.open_transactions, metrics.writers_waiting, metrics.groups_lost),
+        (0, 0, 0),
+        "{metrics:?}"
+    );
     assert!(metrics.largest_group > 1, "nothing was grouped: {metrics:?}");
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use drystone_call::codegen::BoxFuture;
 use drystone_call::{
-    CallFn, Channel, Context, ContractInfo, Effect, IdempotencyKey, KeyPolicy, MethodInfo, MethodVisitor, Mounted,
-    Result, Runner, ServiceDef,
+    CallFn, Channel, Context, ContractInfo, Effect, IdempotencyKey, KeyPolicy, MethodInfo, MethodVisitor,
+    Mounted, Result, Runner, ServiceDef,
 };
 
 use crate::world::World;

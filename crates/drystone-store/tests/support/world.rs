@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use drystone_call::{Context, Home, ManualClock, Principal, SeededIds, TenantId};
 use drystone_store::{Location, Migrations, Row, Store, StoreConfig, migrations};
-use drystone_testkit::Postgres;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -19,7 +18,7 @@ pub(crate) struct World {
     pub(crate) home: Arc<Home>,
     pub(crate) clock: Arc<ManualClock>,
     location: Location,
-    dir: Option<TempDir>,
+    _dir: Option<TempDir>,
 }
 
 /// A row of the table that most tests use.
@@ -44,16 +43,15 @@ impl World {
         Self::open(location, Some(dir), change).await
     }
 
-    /// A store on the PostgreSQL of this process, in a database of its own.
-    pub(crate) async fn postgres() -> Self {
-        let url = tokio::task::spawn_blocking(|| Postgres::of_process().database()).await.unwrap().unwrap();
-        Self::open(Location::Postgres { url: url.into() }, None, |_| {}).await
-    }
-
-    async fn open(location: Location, dir: Option<TempDir>, change: impl FnOnce(&mut StoreConfig)) -> Self {
+    /// A store at a place.
+    pub(crate) async fn open(
+        location: Location,
+        dir: Option<TempDir>,
+        change: impl FnOnce(&mut StoreConfig),
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 50)));
         let home = Home::new(MODULE, clock.clone(), Arc::new(SeededIds::new(1, MODULE)));
-        let world = Self { store: Store::unopened(MODULE), home, clock, location, dir };
+        let world = Self { store: Store::unopened(MODULE), home, clock, location, _dir: dir };
         let mut config = world.config();
         change(&mut config);
         world.store.open(config).await.unwrap();
@@ -72,11 +70,6 @@ impl World {
         self.store.open(self.config()).await.unwrap();
     }
 
-    /// Where the files are, on SQLite.
-    pub(crate) fn files(&self) -> std::path::PathBuf {
-        self.dir.as_ref().expect("the store is on SQLite").path().join(MODULE)
-    }
-
     /// A context of tenant `acme` with a minute to go.
     pub(crate) fn cx(&self) -> Context {
         self.cx_of("acme")
@@ -90,7 +83,12 @@ impl World {
     }
 
     /// Commits an item.
-    pub(crate) async fn add(&self, cx: &mut Context, sku: &str, quantity: i64) -> drystone_call::Result<Item> {
+    pub(crate) async fn add(
+        &self,
+        cx: &mut Context,
+        sku: &str,
+        quantity: i64,
+    ) -> drystone_call::Result<Item> {
         let mut tx = self.store.begin(cx).await?;
         let id = tx.new_id();
         let item = tx

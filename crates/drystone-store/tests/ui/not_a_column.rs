@@ -9,13 +9,4 @@ struct Order {
     price: Money,
 }
 
-#[derive(Row)]
-struct Pair(i64, i64);
-
-#[derive(Row)]
-struct Renamed {
-    #[row(name = "x")]
-    value: i64,
-}
-
 fn main() {}

@@ -194,7 +194,8 @@ impl RemoteModule {
     fn unreachable(&self, cause: &str) -> Error {
         let Target { module, address, .. } = &self.link.target;
         PlatformReason::PeerUnreachable
-            .error(format!("the module {module} at {address} cannot be reached: {cause}"))
+            .error(format!("the module {module} cannot be reached: {cause}"))
+            .caused_by(PeerFault(format!("{module} at {address}: {cause}")))
     }
 
     fn broke(&self, path: &str, cause: &hyper::Error) -> Error {
@@ -210,10 +211,12 @@ impl RemoteModule {
     /// The connection or the call broke after the request was handed over, so the outcome is open.
     fn lost(&self, path: &str, cause: &str) -> Error {
         let Target { module, address, .. } = &self.link.target;
-        PlatformReason::PeerUnreachable.error(format!(
-            "the answer to {path} of the module {module} at {address} was lost: {cause}; whether the call had its effect \
-             is not known: send it again with the same idempotency key"
-        ))
+        PlatformReason::PeerUnreachable
+            .error(format!(
+                "the answer to {path} of the module {module} was lost: {cause}; whether the call had its effect is not \
+                 known: send it again with the same idempotency key"
+            ))
+            .caused_by(PeerFault(format!("{module} at {address}: {cause}")))
     }
 }
 
@@ -260,3 +263,8 @@ impl fmt::Debug for RemoteModule {
             .finish_non_exhaustive()
     }
 }
+
+/// Where the peer is and what happened to it: for the log, as callers outside are not told where processes listen.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct PeerFault(String);

@@ -22,6 +22,8 @@ pub(crate) enum Shape {
 pub(crate) struct Shop {
     pub(crate) program: Program,
     pub(crate) http: Http,
+    /// Where it listens, as in `127.0.0.1:8080`.
+    pub(crate) address: String,
     shape: Shape,
     data: TempDir,
 }
@@ -33,13 +35,14 @@ impl Shop {
     }
 
     async fn start_on(shape: Shape, data: TempDir) -> Self {
-        let (program, http) = launch(shape, data.path());
+        let (program, address) = launch(shape, data.path());
+        let http = Http::new(&format!("http://{address}"));
         let began = Instant::now();
         while http.get("/readyz").await.status != 200 {
             assert!(began.elapsed() < Duration::from_secs(30), "{:?}", http.get("/readyz").await);
             tokio::task::yield_now().await;
         }
-        Self { program, http, shape, data }
+        Self { program, http, address, shape, data }
     }
 
     /// Kills it as `kill -9` does, and starts it again on the same data.
@@ -60,14 +63,14 @@ impl Shop {
     }
 }
 
-fn launch(shape: Shape, data: &Path) -> (Program, Http) {
+fn launch(shape: Shape, data: &Path) -> (Program, String) {
     let args: &[&str] = match shape {
         Shape::Whole => &["run"],
         Shape::Split => &["up", "--topology", SPLIT],
     };
     let mut program = run(args, data, &[]);
-    let http = Http::new(&program.wait_for("REST and gRPC"));
-    (program, http)
+    let url = program.wait_for("REST and gRPC");
+    (program, url.trim_start_matches("http://").trim_end_matches('/').to_owned())
 }
 
 /// Starts the shop's binary with the settings of a test.

@@ -1,0 +1,21 @@
+//! The pages of the guide, so that `cargo test --doc` compiles their examples. Nothing else sees this file.
+
+macro_rules! pages {
+    ($($name:ident = $file:literal),+ $(,)?) => {
+        $(#[doc = include_str!(concat!("../../../docs/guide/", $file))]
+        struct $name;)+
+    };
+}
+
+pages! {
+    Client = "client.md",
+    Context = "context.md",
+    Contract = "contract.md",
+    Errors = "errors.md",
+    Gateway = "gateway.md",
+    Module = "module.md",
+    Process = "process.md",
+    Testing = "testing.md",
+    Topology = "topology.md",
+    Transport = "transport.md",
+}
