@@ -1,5 +1,6 @@
 //! Python in an environment of its own, with exactly the packages of `tests/python/requirements.txt`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,7 +33,11 @@ pub(crate) struct Python(PathBuf);
 impl Python {
     /// The environment of an earlier run if that was completed and the requirements are the same, else a new one.
     pub(crate) fn ready() -> Self {
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-grpc");
+        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        // Tests that run at once make one environment, not two.
+        let lock = File::create(tmp.join("python-grpc.lock")).expect("cargo makes the directory");
+        lock.lock().expect("a file can be locked");
+        let home = tmp.join("python-grpc");
         let python = Self(home.join("bin/python"));
         let stamp = home.join("requirements.installed");
         if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
@@ -43,7 +48,8 @@ impl Python {
         let venv = ["-m", "venv", home.to_str().expect("a path in UTF-8")];
         must(Command::new("python3").args(venv), "install it with: apt-get install -y python3 python3-venv");
         let requirements = "tests/python/requirements.txt";
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"];
+        let install =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"];
         must(
             python.command().args(install).args(["-r", requirements]),
             "the packages come from the Python package index, or from where pip is configured to look",
@@ -57,7 +63,9 @@ impl Python {
         let to = TempDir::new().expect("a temporary directory");
         let mut words = vec!["-m".to_owned(), "grpc_tools.protoc".to_owned()];
         words.extend(PROTO.map(|directory| format!("--proto_path={directory}")));
-        words.extend(["python_out", "grpc_python_out"].map(|kind| format!("--{kind}={}", to.path().display())));
+        words.extend(
+            ["python_out", "grpc_python_out"].map(|kind| format!("--{kind}={}", to.path().display())),
+        );
         words.extend(FILES.map(str::to_owned));
         must(self.command().args(words), "the contracts must be plain protobuf");
         to

@@ -14,7 +14,11 @@ pub(crate) const SPLIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/split.toml"
 /// How the shop runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
+    /// One process, messages move.
     Whole,
+    /// One process, messages are encoded and decoded.
+    Encoded,
+    /// Three processes.
     Split,
 }
 
@@ -64,11 +68,12 @@ impl Shop {
 }
 
 fn launch(shape: Shape, data: &Path) -> (Program, String) {
-    let args: &[&str] = match shape {
-        Shape::Whole => &["run"],
-        Shape::Split => &["up", "--topology", SPLIT],
+    let (args, env): (&[&str], &[(&str, &str)]) = match shape {
+        Shape::Whole => (&["run"], &[]),
+        Shape::Encoded => (&["run"], &[("DRYSTONE__CALLS__RUNNER", "encoded")]),
+        Shape::Split => (&["up", "--topology", SPLIT], &[]),
     };
-    let mut program = run(args, data, &[]);
+    let mut program = run(args, data, env);
     let url = program.wait_for("REST and gRPC");
     (program, url.trim_start_matches("http://").trim_end_matches('/').to_owned())
 }
