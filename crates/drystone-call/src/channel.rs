@@ -126,7 +126,8 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
         let metrics = &self.link.metrics.methods[method.index];
         let mut count = CountDropped { dropped: &metrics.dropped, armed: true };
         let began = Instant::now();
-        let outcome = self.run(cx, method, req, call).await;
+        // One look at the clock serves the counters, the deadline and the check that time is left.
+        let outcome = self.run(cx, method, req, call, began).await;
         count.armed = false;
         metrics.record(&outcome, began.elapsed());
         match outcome {
@@ -150,29 +151,30 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
         method: &'static MethodInfo,
         req: Req,
         call: CallFn<S, Req, Resp>,
+        now: Instant,
     ) -> Result<(Resp, bool)> {
         let path = method.path;
         let bytes = &self.link.metrics.encoded_bytes;
         match self.link.runner.get().ok_or_else(|| not_bound(path))? {
             Runner::Direct(mounted) => {
-                let mut onward = cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label)?;
+                let mut onward = cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label, now)?;
                 req.check_size(path)?;
                 // Only a message that can nest in itself can nest too deep, and only decoding finds out.
                 let req = if method.recursive { Req::from_binary(req.encode_to_vec().into(), path)? } else { req };
-                let (resp, replayed) = mounted.serve(method, &mut onward, req, call).await?;
+                let (resp, replayed) = mounted.serve(method, &mut onward, req, call, now).await?;
                 resp.check_size(path)?;
                 let resp =
                     if method.recursive { Resp::from_binary(resp.encode_to_vec().into(), path)? } else { resp };
                 Ok((resp, replayed))
             }
             Runner::Encoded(mounted) => {
-                let mut onward = cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label)?;
+                let mut onward = cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label, now)?;
                 let req = recode::<Req>(&req, path, bytes)?;
-                let (resp, replayed) = mounted.serve(method, &mut onward, req, call).await.map_err(recode_error)?;
+                let (resp, replayed) = mounted.serve(method, &mut onward, req, call, now).await.map_err(recode_error)?;
                 Ok((recode::<Resp>(&resp, path, bytes)?, replayed))
             }
             Runner::Remote(remote) => {
-                let onward = cx.onward(self.link.from.as_ref(), &self.link.home, method, self.label)?;
+                let onward = cx.onward(self.link.from.as_ref(), &self.link.home, method, self.label, now)?;
                 req.check_size(path)?;
                 let reply = self.send(&**remote, &onward, method, req.encode_to_vec().into()).await?;
                 Ok((Resp::from_binary(reply.body, path)?, reply.replayed))

@@ -256,7 +256,7 @@ impl Context {
         )
     }
 
-    /// The context that the callee of a call sees.
+    /// The context that the callee of a call made `now` sees.
     ///
     /// # Errors
     /// `CALLED_TWICE_WITHOUT_LABEL` if this context already made a call of the same keyed method under the same label.
@@ -266,8 +266,9 @@ impl Context {
         home: &Arc<Home>,
         method: &'static MethodInfo,
         label: &'static str,
+        now: Instant,
     ) -> Result<Self> {
-        let limit = Instant::now() + method.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let limit = now + method.timeout.unwrap_or(DEFAULT_TIMEOUT);
         Ok(Self::assemble(
             Arc::clone(&self.caller.who),
             Arc::clone(home),

@@ -49,6 +49,7 @@ mod service;
 mod status;
 mod tenant;
 mod trace;
+mod within;
 
 use channel::deadline_exceeded;
 

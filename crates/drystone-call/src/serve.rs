@@ -10,12 +10,14 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::gate::{Admission, KeyGate, KeyUse, Recorded};
 use crate::home::Home;
 use crate::key::digest;
 use crate::service::{CallFn, MethodVisitor, Reply, ServiceDef};
+use crate::within::within;
 use crate::{
     Code, Context, ContractInfo, Error, KeyPolicy, MethodInfo, Payload, PlatformReason, Result, deadline_exceeded,
 };
@@ -39,16 +41,17 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         &self.home
     }
 
-    /// Serves one call, top to bottom: deadline, key, panic barrier, handler, the commit that the answer rests on.
+    /// Serves one call that arrived `now`, top to bottom: deadline, key, panic barrier, handler, the commit that the answer rests on.
     pub(crate) async fn serve<Req: Payload, Resp: Payload>(
         &self,
         method: &'static MethodInfo,
         cx: &mut Context,
         req: Req,
         call: CallFn<S, Req, Resp>,
+        now: Instant,
     ) -> Result<(Resp, bool)> {
         let deadline = cx.deadline();
-        if cx.time_left().is_zero() {
+        if deadline <= now {
             return Err(deadline_exceeded(method.path));
         }
         let work = async {
@@ -61,9 +64,9 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
             let answer = answer.unwrap_or_else(|panic| Err(self.panicked(method, panic.as_ref())));
             self.settle(method, cx, answer).await.map(|answer| (answer, false))
         };
-        match tokio::time::timeout_at(deadline, work).await {
-            Ok(outcome) => outcome.map_err(|error| report(method, error)),
-            Err(_) => Err(deadline_exceeded(method.path)),
+        match within(deadline, work).await {
+            Some(outcome) => outcome.map_err(|error| report(method, error)),
+            None => Err(deadline_exceeded(method.path)),
         }
     }
 
@@ -210,7 +213,7 @@ impl<'a, S: ServiceDef + ?Sized> MethodVisitor<S> for FromBytes<'a, S> {
             );
             async {
                 let req = Req::from_binary(body, method.path)?;
-                let (resp, replayed) = mounted.serve(method, &mut cx, req, call).await?;
+                let (resp, replayed) = mounted.serve(method, &mut cx, req, call, Instant::now()).await?;
                 resp.check_size(method.path)?;
                 Ok(Reply { body: resp.encode_to_vec().into(), replayed })
             }

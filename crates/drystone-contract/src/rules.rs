@@ -35,4 +35,5 @@ rules! {
     NAMES "DRY-C021" "generated names do not collide",
     JSON "DRY-C022" "every field has a canonical JSON form",
     ENCODING "DRY-C023" "every field encodes the same every time",
+    SHADOWED "DRY-C024" "a method hides no message that its service uses",
 }

@@ -30,6 +30,14 @@ fn span(file: &FileDescriptorProto, path: &[i32]) -> Option<(u32, u32)> {
     })
 }
 
+/// How many characters the element takes, if it stands on one line.
+pub(crate) fn width(file: &FileDescriptorProto, path: &[i32]) -> Option<usize> {
+    match locations(file).find(|location| location.path == path)?.span[..] {
+        [_, start, end] => usize::try_from(end - start).ok(),
+        _ => None,
+    }
+}
+
 /// The comment above the element, or behind it when there is none above; empty when there is neither.
 pub(crate) fn comment(file: &FileDescriptorProto, path: &[i32]) -> String {
     let Some(location) = locations(file).find(|location| location.path == path) else {

@@ -7,13 +7,13 @@ use axum::Router;
 use axum::routing::get;
 use drystone_call::{AnyChannel, EdgeMetrics, TenantId};
 use drystone_gateway::{Check, DevMode, Gateway, GatewayError};
+use drystone_store::Store;
 use drystone_transport::GrpcService;
 use serde::Deserialize;
 
-use crate::module::ModulePlan;
 use crate::running::Running;
 use crate::settings::Settings;
-use crate::{App, StartError};
+use crate::{App, StartError, store_metrics};
 
 /// `[gateway]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,11 +50,11 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    /// Mounts every contract, the routes of the modules, and the checks.
+    /// Mounts every contract, the routes of the hosted modules, and the checks.
     pub(crate) fn build(
         app: &App,
         settings: &Settings,
-        plans: &mut [ModulePlan],
+        routes: Vec<Router>,
         channels: &[Arc<dyn AnyChannel>],
         checks: Vec<(String, Check)>,
         running: &Running,
@@ -65,12 +65,12 @@ impl Entrance {
             .info(&*app.name, &app.version)
             .home(Arc::clone(running.home()))
             .development_mode(mode)
-            .routes(metrics_route(running.edges()));
+            .routes(metrics_route(running.edges(), running.stores.clone()));
         for channel in channels {
             builder = builder.mount(Arc::clone(channel));
         }
-        for plan in plans {
-            builder = builder.routes(std::mem::take(&mut plan.routes));
+        for routes in routes {
+            builder = builder.routes(routes);
         }
         for (name, check) in checks {
             builder = builder.check(name, check);
@@ -83,9 +83,9 @@ impl Entrance {
 }
 
 /// `/metrics` in the Prometheus text format.
-fn metrics_route(edges: Vec<Arc<EdgeMetrics>>) -> Router {
+fn metrics_route(edges: Vec<Arc<EdgeMetrics>>, stores: Vec<(Arc<str>, Store)>) -> Router {
     let render = move || {
-        let text = drystone_telemetry::prometheus(&edges);
+        let text = drystone_telemetry::prometheus(&edges) + &store_metrics::prometheus(&stores);
         async move { ([("content-type", "text/plain; version=0.0.4")], text) }
     };
     Router::new().route("/metrics", get(render))

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use drystone_call::{AnyChannel, EdgeMetrics, Home, KeyGate, Mount, Target};
 use drystone_gateway::Check;
 use drystone_store::{Store, StoreConfig};
@@ -149,15 +150,16 @@ impl Host {
         running.targets = targets;
         running.internal = self.serve_internal(stopping.clone(), running.drain);
         running.remotes = remotes.made.into_values().collect();
+        running.stores = self.stores.clone();
         if self.process.name == MAIN {
             let checks = self.checks(&running);
-            let entrance = Entrance::build(&self.app, &self.settings, &mut self.plans, &outside, checks, &running)?;
+            let routes = self.take_routes();
+            let entrance = Entrance::build(&self.app, &self.settings, routes, &outside, checks, &running)?;
             running.open_entrance(entrance, listen, stopping.clone()).await?;
         }
         for (home, task) in tasks.background {
             running.tasks.push(tokio::spawn(run_background(home, task, stopping.clone())));
         }
-        running.stores = self.stores;
         Ok(running)
     }
 
@@ -226,6 +228,13 @@ impl Host {
             (name, check)
         });
         stores.chain(remotes).collect()
+    }
+
+    /// The routes of the hosted modules; those of other processes have no gateway to be mounted in.
+    fn take_routes(&mut self) -> Vec<Router> {
+        let hosted = &self.process.modules;
+        let plans = self.plans.iter_mut().filter(|plan| hosted.iter().any(|name| **name == *plan.name));
+        plans.map(|plan| std::mem::take(&mut plan.routes)).collect()
     }
 
     fn take_tasks(&mut self) -> Tasks {

@@ -28,6 +28,7 @@ mod running;
 mod settings;
 mod signals;
 mod start_error;
+mod store_metrics;
 mod surroundings;
 mod topology;
 mod up;

@@ -59,7 +59,7 @@ suite! {
         rows_are_counted newtypes_are_columns one_means_one;
     ends: a_commit_is_there_after_reopening what_is_dropped_is_gone a_repeated_call_is_one_effect a_key_with_another_payload
         a_key_in_use a_refusal_is_replayed a_refusal_without_a_key an_answer_without_a_record
-        a_snapshot_does_not_move a_transaction_held_too_long write_skew_does_not_happen keys_of_shared_data_are_found
+        a_snapshot_does_not_move a_transaction_held_too_long write_skew_does_not_happen read_committed_locks_rows_where_asked keys_of_shared_data_are_found
         a_failed_statement_ends_the_transaction times_are_whole_microseconds;
     walls: tenants_see_their_own shared_data_is_of_no_tenant a_conflict_is_already_exists a_broken_rule_is_a_failed_precondition
         control_is_refused several_statements_are_refused a_snapshot_does_not_write migrations_run_once

@@ -1,4 +1,4 @@
-//! The pages of the guide, so that `cargo test --doc` compiles their examples. Nothing else sees this file.
+//! The pages of the guide and the README, so that `cargo test --doc` compiles their examples. Nothing else sees this file.
 
 macro_rules! pages {
     ($($name:ident = $file:literal),+ $(,)?) => {
@@ -14,7 +14,8 @@ pages! {
     Errors = "errors.md",
     Gateway = "gateway.md",
     Module = "module.md",
-    Process = "process.md",
+    Readme = "../../README.md",
+    Store = "store.md",
     Testing = "testing.md",
     Topology = "topology.md",
     Transport = "transport.md",

@@ -25,8 +25,8 @@ mod page;
 mod timestamps;
 
 pub use drystone_call::{
-    Baggage, Caller, Code, Context, Error, FieldViolation, IdempotencyKey, PlatformReason, Principal, Reason, Result,
-    TenantId, Timestamp, reason_of,
+    Baggage, Caller, Code, Context, Error, FieldViolation, IdempotencyKey, PlatformReason, Principal, Reason,
+    Result, TenantId, Timestamp, reason_of,
 };
 pub use drystone_runtime::{App, Background, Module, Running, StartError, Wire};
 /// A module's database; see [`drystone_store`].

@@ -28,7 +28,8 @@ impl<K: Serialize + DeserializeOwned + Clone> Page<K> {
     /// `INVALID_ARGUMENT` for a negative size or a token that no page gave.
     pub fn asked(size: i32, token: &str) -> Result<Self> {
         if size < 0 {
-            return Err(Error::invalid_argument("the page size is negative").violation("page_size", "must be 0 to 100"));
+            return Err(Error::invalid_argument("the page size is negative")
+                .violation("page_size", "must be 0 to 100"));
         }
         let size = if size == 0 { USUAL } else { size.min(LARGEST) };
         let after = if token.is_empty() { None } else { Some(position(token)?) };

@@ -193,4 +193,5 @@ async fn the_document_and_the_checks_are_there() {
     assert!(document["paths"]["/v1/orders/{order_id}"]["get"].is_object(), "{}", document["paths"]);
     let metrics = shop.http.get("/metrics").await.body;
     assert!(metrics.contains("# TYPE drystone_calls_total counter"), "{metrics}");
+    assert!(metrics.contains("drystone_store_commit_groups_total{module=\"users\"} "), "{metrics}");
 }

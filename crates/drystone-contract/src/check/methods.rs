@@ -1,17 +1,20 @@
-//! Rules about `(drystone.method)`, streaming and the names of methods.
+//! Rules about `(drystone.method)`, streaming, the names of methods and of what they take and give.
 
-use prost_reflect::MethodDescriptor;
+use prost_reflect::{MessageDescriptor, MethodDescriptor};
 
 use crate::annotations::{METHOD, method_options};
 use crate::finding::Finding;
 use crate::model::{MethodKind, effect, method_kind};
 use crate::repeat::Effect;
 use crate::rules;
-use crate::source::{Place, place};
+use crate::source::{Place, place, width};
 use crate::timeout::parse_timeout;
 
 /// Number of `drystone.REQUIRED`.
 const REQUIRED: i32 = 2;
+/// Where a method's descriptor names its request, and where its response.
+const INPUT: i32 = 2;
+const OUTPUT: i32 = 3;
 /// The client's own functions, which no method may be called like.
 const CLIENT_FUNCTIONS: [&str; 2] = ["labelled", "fromchannel"];
 
@@ -41,12 +44,40 @@ pub(super) fn check(method: &MethodDescriptor, findings: &mut Vec<Finding>) {
             "make it unary: for a long answer, page with `page_size` and `page_token`",
         ));
     }
+    check_shadowed(method, INPUT, &method.input(), findings);
+    check_shadowed(method, OUTPUT, &method.output(), findings);
     if CLIENT_FUNCTIONS.contains(&method.name().to_ascii_lowercase().replace('_', "").as_str()) {
         findings.push(Finding::new(
             &rules::NAMES,
             place(method.parent_file().file_descriptor_proto(), method.path()),
             format!("method `{name}` has the name of a function that every client has"),
             "rename the method",
+        ));
+    }
+}
+
+/// Finds a message named by its last name alone where a method of the service has that name too. protoc looks inside the service first, finds the
+/// method and refuses the file, so that clients in other languages could not be generated from it.
+fn check_shadowed(
+    method: &MethodDescriptor,
+    number: i32,
+    message: &MessageDescriptor,
+    findings: &mut Vec<Finding>,
+) {
+    let file = method.parent_file();
+    let file = file.file_descriptor_proto();
+    let path = [method.path(), &[number]].concat();
+    let is_short = width(file, &path) == Some(message.name().chars().count());
+    if is_short && method.parent_service().methods().any(|other| other.name() == message.name()) {
+        findings.push(Finding::new(
+            &rules::SHADOWED,
+            place(file, &path),
+            format!(
+                "method `{}`: protoc takes `{}` for the method of that name",
+                method.full_name(),
+                message.name()
+            ),
+            format!("name the message in full, as `{}`, or rename one of them", message.full_name()),
         ));
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use drystone_call::{Code, Error, PlatformReason};
+use drystone_call::{Code, Error, PlatformReason, Result};
+use drystone_store::{Isolation, Tx};
 use tokio::sync::{Barrier, Notify};
 
 use crate::keyed::{Client, keyed, text};
@@ -173,36 +174,55 @@ fn tx_id() -> uuid::Uuid {
     uuid::Uuid::from_u128(99)
 }
 
-/// Two who each look at the other's row before they write their own: one of them has to lose, or see the other's.
+/// What one of two does who each look at the other's row before they take their own.
+async fn look(tx: &mut Tx<'_>, theirs: &str) -> Result<i64> {
+    let sql = "select quantity from items where sku = $1";
+    tx.query(sql).bind((theirs,)).one::<(i64,)>().await.map(|row| row.0)
+}
+
+async fn take(mut tx: Tx<'_>, other: i64, mine: &str) -> Result<()> {
+    if other == 1 {
+        tx.query("update items set quantity = 0 where sku = $1").bind((mine,)).execute().await?;
+    }
+    tx.commit().await
+}
+
+/// On PostgreSQL both look before one takes, and the second to end must lose. On SQLite the second looks when the first has taken.
 pub(crate) async fn write_skew_does_not_happen(world: World) {
-    let mut cx = world.cx();
+    let (mut cx, mut a, mut b) = (world.cx(), world.cx(), world.cx());
     for sku in ["left", "right"] {
         world.add(&mut cx, sku, 1).await.unwrap();
     }
-    let take = |mine: &'static str, theirs: &'static str| {
-        let (store, mut cx) = (world.store.clone(), world.cx());
-        tokio::spawn(async move {
-            let mut tx = store.begin(&mut cx).await?;
-            let look = "select quantity from items where sku = $1";
-            let (other,): (i64,) = tx.query(look).bind((theirs,)).one().await?;
-            tokio::task::yield_now().await;
-            if other == 1 {
-                tx.query("update items set quantity = 0 where sku = $1").bind((mine,)).execute().await?;
-            }
-            tx.commit().await
-        })
-    };
-    let (left, right) = tokio::join!(take("left", "right"), take("right", "left"));
-    let outcomes = [left.unwrap(), right.unwrap()];
-    for outcome in &outcomes {
-        assert!(
-            outcome.as_ref().is_ok_and(|()| true)
-                || outcome.as_ref().is_err_and(|e| e.code() == Code::Aborted)
+    let mut left = world.store.begin(&mut a).await.unwrap();
+    let seen_left = look(&mut left, "right").await.unwrap();
+    if world.is_on_postgres() {
+        let mut right = world.store.begin(&mut b).await.unwrap();
+        let seen_right = look(&mut right, "left").await.unwrap();
+        take(left, seen_left, "left").await.unwrap();
+        assert_eq!(take(right, seen_right, "right").await.unwrap_err().code(), Code::Aborted);
+    } else {
+        let (second, first) = tokio::join!(
+            async {
+                let mut right = world.store.begin(&mut b).await?;
+                let seen_right = look(&mut right, "left").await?;
+                take(right, seen_right, "right").await
+            },
+            take(left, seen_left, "left"),
         );
+        first.unwrap();
+        second.unwrap();
     }
     let mut read = world.store.read(&mut cx).await.unwrap();
     let left: (i64,) = read.query("select count(*) from items where quantity = 1").one().await.unwrap();
-    assert!(left.0 >= 1, "both were taken: {outcomes:?}");
+    assert_eq!(left.0, 1);
+}
+
+pub(crate) async fn read_committed_locks_rows_where_asked(world: World) {
+    let mut cx = world.cx();
+    world.add(&mut cx, "stone", 1).await.unwrap();
+    let mut tx = world.store.begin_with(&mut cx, Isolation::ReadCommitted).await.unwrap();
+    assert_eq!(tx.query("update items set quantity = quantity + 1").execute().await.unwrap(), 1);
+    tx.commit().await.unwrap();
 }
 
 pub(crate) async fn keys_of_shared_data_are_found(mut world: World) {

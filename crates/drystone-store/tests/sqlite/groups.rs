@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use drystone_call::{Code, Context, Error, PlatformReason, Result};
+use drystone_call::{Code, Context, Error, IdempotencyKey, PlatformReason, Result};
 use drystone_store::Tx;
 use drystone_testkit::poll_once;
 
-use crate::keyed::Client;
+use crate::keyed::{Client, keyed};
 use crate::world::World;
 
 const INSERT: &str = "insert into items (id, sku, quantity) values ($1, $2, 1)";
@@ -252,4 +252,41 @@ async fn a_full_group_does_not_wait_for_those_behind() {
     assert_eq!(after.commits - before.commits, 601);
     assert!(after.largest_group <= 256 && after.largest_group > 16, "{after:?}");
     assert!(after.groups - before.groups < 300, "{after:?}");
+}
+
+#[tokio::test]
+async fn a_key_stays_taken_while_its_commit_is_under_way() {
+    let (world, [first, mut b, _]) = contended().await;
+    let store = world.store.clone();
+    let client = Client::of(&world, move |cx, req| {
+        let store = store.clone();
+        Box::pin(async move {
+            let mut tx = store.begin(cx).await?;
+            insert(&mut tx, &req.text).await;
+            tokio::task::yield_now().await;
+            tx.commit_with(req).await
+        })
+    });
+    let first = first.with_key(IdempotencyKey::new("k").unwrap());
+    let mut call: Pinned<'_, _> = started(client.call(&first, "a"));
+    let second = started(world.store.begin(&mut b));
+    assert!(poll_once(&mut call).is_pending(), "submitted, and its neighbour has the writer");
+    drop(call);
+    drop(first);
+    let error = client.call(&keyed(&world, "k"), "a").await.0.unwrap_err();
+    assert!(error.is(PlatformReason::KeyInUse), "{error}");
+    second.await.unwrap().commit().await.unwrap();
+    let (answer, replayed) = client.call(&keyed(&world, "k"), "a").await;
+    assert_eq!((answer.unwrap().as_str(), replayed), ("a", true));
+    assert_eq!(world.skus(&mut world.cx()).await, ["a"]);
+}
+
+#[tokio::test]
+async fn the_authorizer_sees_what_a_first_word_does_not_show() {
+    let (world, [mut a, ..]) = contended().await;
+    for sql in ["select * from pragma_journal_mode", "select * from pragma_user_version where 1 = 1"] {
+        let mut tx = world.store.begin(&mut a).await.unwrap();
+        let error = tx.query(sql).execute().await.unwrap_err();
+        assert!(format!("{error:?}").contains("not authorized"), "{error:?}");
+    }
 }

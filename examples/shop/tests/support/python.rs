@@ -40,7 +40,9 @@ impl Python {
         let home = tmp.join("python-grpc");
         let python = Self(home.join("bin/python"));
         let stamp = home.join("requirements.installed");
-        if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
+        // A newer Python of the machine leaves the old environment without its interpreter.
+        let starts = python.command().arg("--version").output().is_ok_and(|output| output.status.success());
+        if starts && std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
             return python;
         }
         // It is there when an earlier run was interrupted, or for other requirements.
