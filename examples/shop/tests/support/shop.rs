@@ -93,7 +93,8 @@ pub(crate) fn run(args: &[&str], data: &Path, more: &[(&str, &str)]) -> Program 
 
 /// The process id that a process left in its file.
 pub(crate) fn pid_of(data: &Path, process: &str) -> u32 {
-    let text = std::fs::read_to_string(data.join("run").join(format!("{process}.json"))).expect("the process file");
+    let text =
+        std::fs::read_to_string(data.join("run").join(format!("{process}.json"))).expect("the process file");
     let file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     file["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a process id")
 }
