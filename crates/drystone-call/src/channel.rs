@@ -15,7 +15,7 @@ use crate::home::Home;
 use crate::metrics::EdgeMetrics;
 use crate::serve::{Mounted, report};
 use crate::service::{CallFn, Reply, ServiceDef};
-use crate::{Code, Context, Error, MethodInfo, Payload, Result};
+use crate::{Code, Context, Error, MethodInfo, Payload, PlatformReason, Result};
 
 /// The far end of the remote runner: carries bytes to another process and back.
 pub trait Remote: Send + Sync + 'static {
@@ -137,7 +137,7 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
             }
             Err(error) => {
                 cx.set_replayed(error.is_replayed());
-                if error.code().is_open() {
+                if error.code().is_open() && !error.is(PlatformReason::CalledTwice) {
                     cx.may_repeat(method, self.label);
                 }
                 Err(error)

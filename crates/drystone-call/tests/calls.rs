@@ -222,8 +222,10 @@ async fn a_key_given_at_the_root_arrives_as_it_is_and_onward_keys_follow_from_it
                 Box::pin(async move {
                     call(&inner, cx, WRITE, req.clone()).await?;
                     call(&inner.labelled("again"), cx, WRITE, req.clone()).await?;
-                    let error = call(&inner, cx, WRITE, note("other")).await.unwrap_err();
-                    assert!(error.is(PlatformReason::CalledTwice), "{error:?}");
+                    for _ in 0..2 {
+                        let error = call(&inner, cx, WRITE, note("other")).await.unwrap_err();
+                        assert!(error.is(PlatformReason::CalledTwice), "{error:?}");
+                    }
                     cx.claim_mut().unwrap().mark_recorded();
                     Ok(req)
                 })

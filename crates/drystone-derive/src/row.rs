@@ -1,8 +1,9 @@
 //! `#[derive(Row)]`: from the columns of a row to the fields of a struct.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt as _;
+use syn::spanned::Spanned as _;
 use syn::{Data, DeriveInput, Error, Field, Fields, LitStr, Result};
 
 use crate::paths;
@@ -15,7 +16,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     for (position, field) in fields.named.iter().enumerate() {
         let name = field.ident.as_ref().ok_or_else(|| wrong_shape(input))?;
         let column = column_of(field)?;
-        reads.push(quote!(#name: row.named(#column, #position)?));
+        let ty = &field.ty;
+        // The span makes a type that is no column an error at the field.
+        reads.push(quote_spanned!(ty.span()=> #name: row.named::<#ty>(#column, #position)?));
     }
     let name = &input.ident;
     let (generics, arguments, bounds) = input.generics.split_for_impl();

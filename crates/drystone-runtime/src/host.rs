@@ -146,6 +146,7 @@ impl Host {
         }
         let mut running = Running::new(self.process.name.clone(), stopper, self.surroundings.home(GATEWAY));
         running.drain = self.settings.section::<AppSettings>("app")?.drain();
+        running.clock = self.surroundings.manual.clone();
         running.edges = metrics;
         running.targets = targets;
         running.internal = self.serve_internal(stopping.clone(), running.drain);

@@ -1,13 +1,14 @@
 //! `Module` and `Wire`: what a module is made of, declared before anything runs.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
-use drystone_call::{AnyChannel, Channel, ContractClient, Home, Principal, Result, Served, ServiceDef as _, TenantId};
+use drystone_call::{AnyChannel, Channel, ContractClient, DEFAULT_TIMEOUT, Home, Principal, Result, Served, ServiceDef as _, TenantId};
 use drystone_store::{Migrations, Store};
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
@@ -69,9 +70,10 @@ impl Module {
     pub(crate) fn plan(&self, settings: &Settings) -> Result<ModulePlan, StartError> {
         let mut wire = Wire {
             settings,
-            problems: Vec::new(),
-            channels: BTreeMap::new(),
-            plan: ModulePlan {
+            problems: RefCell::default(),
+            channels: RefCell::default(),
+            name: Arc::clone(&self.name),
+            plan: RefCell::new(ModulePlan {
                 name: Arc::clone(&self.name),
                 migrations: self.migrations,
                 store: Store::unopened(&self.name),
@@ -81,12 +83,12 @@ impl Module {
                 routes: Router::new(),
                 at_start: Vec::new(),
                 background: Vec::new(),
-            },
+            }),
         };
         (self.wire)(&mut wire);
-        match wire.problems.into_iter().next() {
+        match wire.problems.into_inner().into_iter().next() {
             Some(problem) => Err(problem),
-            None => Ok(wire.plan),
+            None => Ok(wire.plan.into_inner()),
         }
     }
 }
@@ -117,59 +119,64 @@ pub(crate) struct ModulePlan {
 }
 
 /// Declares what one module serves and needs.
+///
+/// Its methods take `&self`, so that one declaration can stand in the argument of another.
 pub struct Wire<'a> {
     settings: &'a Settings,
-    problems: Vec<StartError>,
-    channels: BTreeMap<&'static str, Box<dyn Any>>,
-    plan: ModulePlan,
+    name: Arc<str>,
+    problems: RefCell<Vec<StartError>>,
+    channels: RefCell<BTreeMap<&'static str, Box<dyn Any>>>,
+    plan: RefCell<ModulePlan>,
 }
 
 impl Wire<'_> {
     /// A client of another module's contract; declares the edge from this module to it.
-    pub fn client<C: ContractClient>(&mut self) -> C {
+    pub fn client<C: ContractClient>(&self) -> C {
         let contract = C::Service::contract().name;
         // One channel an edge, however many clients the module asks for.
-        let known = self.channels.get(contract).and_then(|any| any.downcast_ref::<Channel<C::Service>>()).cloned();
+        let known = self.channels.borrow().get(contract).and_then(|any| any.downcast_ref::<Channel<C::Service>>()).cloned();
         let channel = known.unwrap_or_else(|| {
-            let channel = Channel::<C::Service>::unbound(Some(&self.plan.name), &self.plan.name);
-            self.plan.clients.push(Arc::new(channel.clone()));
-            self.channels.insert(contract, Box::new(channel.clone()));
+            let channel = Channel::<C::Service>::unbound(Some(&self.name), &self.name);
+            self.plan.borrow_mut().clients.push(Arc::new(channel.clone()));
+            self.channels.borrow_mut().insert(contract, Box::new(channel.clone()));
             channel
         });
         C::from_channel(channel)
     }
 
     /// Serves a contract.
-    pub fn serve(&mut self, served: Served) {
-        self.plan.served.push(served);
+    pub fn serve(&self, served: Served) {
+        self.plan.borrow_mut().served.push(served);
     }
 
     /// The module's store, in which every transaction is one tenant's.
-    pub fn store(&mut self) -> Store {
-        self.plan.uses_store = true;
-        self.plan.store.clone()
+    pub fn store(&self) -> Store {
+        let mut plan = self.plan.borrow_mut();
+        plan.uses_store = true;
+        plan.store.clone()
     }
 
     /// The module's data of no tenant.
-    pub fn shared_store(&mut self) -> Store {
-        self.plan.uses_store = true;
-        self.plan.store.shared()
+    pub fn shared_store(&self) -> Store {
+        let mut plan = self.plan.borrow_mut();
+        plan.uses_store = true;
+        plan.store.shared()
     }
 
     /// The module's settings: the section `[modules.<name>]`.
     ///
     /// Settings that do not fit keep the application from starting; wiring goes on with the defaults until then.
-    pub fn config<T: DeserializeOwned + Default>(&mut self) -> T {
-        self.settings.section(&format!("modules.{}", self.plan.name)).unwrap_or_else(|problem| {
-            self.problems.push(problem);
+    pub fn config<T: DeserializeOwned + Default>(&self) -> T {
+        self.settings.section(&format!("modules.{}", self.name)).unwrap_or_else(|problem| {
+            self.problems.borrow_mut().push(problem);
             T::default()
         })
     }
 
     /// A secret, from the variable `DRYSTONE_SECRET__<MODULE>__<NAME>` or from the file that
     /// `DRYSTONE_SECRET__<MODULE>__<NAME>_FILE` names. A missing secret keeps the application from starting.
-    pub fn secret(&mut self, name: &str) -> SecretString {
-        let variable = format!("DRYSTONE_SECRET__{}__{}", self.plan.name, name).to_uppercase();
+    pub fn secret(&self, name: &str) -> SecretString {
+        let variable = format!("DRYSTONE_SECRET__{}__{}", self.name, name).to_uppercase();
         let file = format!("{variable}_FILE");
         let found = std::env::var(&variable).ok().or_else(|| {
             let path = std::env::var(&file).ok()?;
@@ -177,33 +184,33 @@ impl Wire<'_> {
         });
         if found.is_none() {
             let problem = format!("the secret `{name}` is missing: set {variable}, or {file} to a file that holds it");
-            self.problems.push(StartError::Wiring { module: self.plan.name.to_string(), problem });
+            self.problems.borrow_mut().push(StartError::Wiring { module: self.name.to_string(), problem });
         }
         SecretString::from(found.unwrap_or_default())
     }
 
     /// Work to be done before the module's process is ready, such as sowing first data. Runs at every start.
-    pub fn at_start<F, Fut>(&mut self, name: &'static str, run: F)
+    pub fn at_start<F, Fut>(&self, name: &'static str, run: F)
     where
         F: FnOnce(Background) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.plan.at_start.push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
+        self.plan.borrow_mut().at_start.push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
     }
 
     /// Work that goes on beside the calls until the process stops.
-    pub fn background<F, Fut>(&mut self, name: &'static str, run: F)
+    pub fn background<F, Fut>(&self, name: &'static str, run: F)
     where
         F: FnOnce(Background) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.plan.background.push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
+        self.plan.borrow_mut().background.push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
     }
 
     /// HTTP routes beside the contracts, mounted in the gateway when it runs in the module's process.
-    pub fn routes(&mut self, routes: Router) {
-        let all = std::mem::take(&mut self.plan.routes);
-        self.plan.routes = all.merge(routes);
+    pub fn routes(&self, routes: Router) {
+        let mut plan = self.plan.borrow_mut();
+        plan.routes = std::mem::take(&mut plan.routes).merge(routes);
     }
 }
 
@@ -225,7 +232,9 @@ impl Background {
     /// `TENANT_MALFORMED` if the name is not one.
     pub fn context(&self, tenant: &str) -> Result<drystone_call::Context> {
         let principal = Principal::new(&format!("module:{}", self.home.module()))?;
-        Ok(drystone_call::Context::mint(Arc::clone(&self.home), TenantId::new(tenant)?, principal))
+        let minted = drystone_call::Context::mint(Arc::clone(&self.home), TenantId::new(tenant)?, principal);
+        // As inside a call: the keys of calls made with it are derived, so that they are safe to repeat.
+        Ok(minted.detach(DEFAULT_TIMEOUT))
     }
 
     /// Completes when the process begins to stop.

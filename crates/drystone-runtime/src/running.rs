@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use drystone_call::{
-    AnyChannel as _, Channel, Context, ContractClient, EdgeMetrics, Home, Principal, Result, ServiceDef as _, Target,
+    AnyChannel as _, Channel, Context, ContractClient, EdgeMetrics, Home, ManualClock, Principal, Result, ServiceDef as _, Target,
     TenantId,
 };
 use drystone_gateway::Gateway;
@@ -30,6 +30,7 @@ pub struct Running {
     stopper: watch::Sender<bool>,
     home: Arc<Home>,
     pub(crate) drain: Duration,
+    pub(crate) clock: Option<Arc<ManualClock>>,
     pub(crate) edges: Vec<Arc<EdgeMetrics>>,
     clients: Mutex<Vec<Arc<EdgeMetrics>>>,
     pub(crate) internal: Option<JoinHandle<()>>,
@@ -48,6 +49,7 @@ impl Running {
             stopper,
             home,
             drain: Duration::ZERO,
+            clock: None,
             edges: Vec::new(),
             clients: Mutex::default(),
             internal: None,
@@ -137,6 +139,12 @@ impl Running {
     /// `TENANT_MALFORMED` or `INVALID_ARGUMENT` if a name is not one.
     pub fn context(&self, tenant: &str, principal: &str) -> Result<Context> {
         Ok(Context::mint(Arc::clone(&self.home), TenantId::new(tenant)?, Principal::new(principal)?))
+    }
+
+    /// Turns the time of day forward, where `[determinism] clock` made it stand still; says whether it did.
+    #[must_use]
+    pub fn turn_clock(&self, by: Duration) -> bool {
+        self.clock.as_ref().inspect(|clock| clock.advance(by)).is_some()
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {

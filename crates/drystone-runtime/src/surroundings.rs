@@ -81,6 +81,8 @@ struct Determinism {
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     clock: Arc<dyn Clock>,
+    /// The same clock, when it stands still until it is turned.
+    pub(crate) manual: Option<Arc<ManualClock>>,
     seed: Option<u64>,
 }
 
@@ -88,17 +90,12 @@ impl Surroundings {
     /// What `[determinism]` says, the machine's clock and random ids otherwise.
     pub(crate) fn read(settings: &Settings) -> Result<Self, StartError> {
         let Determinism { seed, clock } = settings.section("determinism")?;
-        let clock: Arc<dyn Clock> = match clock {
+        let manual = clock.map(|time| standing_at(&time)).transpose()?;
+        let clock: Arc<dyn Clock> = match &manual {
+            Some(manual) => Arc::clone(manual) as _,
             None => Arc::new(SystemClock),
-            Some(time) => {
-                let time = OffsetDateTime::parse(&time.to_string(), &Rfc3339).map_err(|error| StartError::Settings {
-                    place: "settings".to_owned(),
-                    problem: format!("determinism.clock = {time}: {error}; write it as 2026-01-01T00:00:00Z"),
-                })?;
-                Arc::new(ManualClock::at(time.into()))
-            }
         };
-        Ok(Self { clock, seed })
+        Ok(Self { clock, manual, seed })
     }
 
     /// The home of a module.
@@ -108,4 +105,13 @@ impl Surroundings {
             None => Home::new(module, Arc::clone(&self.clock), Arc::new(RandomIds)),
         }
     }
+}
+
+fn standing_at(time: &toml::value::Datetime) -> Result<Arc<ManualClock>, StartError> {
+    let wrong = |error: time::error::Parse| StartError::Settings {
+        place: "settings".to_owned(),
+        problem: format!("determinism.clock = {time}: {error}; write it as 2026-01-01T00:00:00Z"),
+    };
+    let time = OffsetDateTime::parse(&time.to_string(), &Rfc3339).map_err(wrong)?;
+    Ok(Arc::new(ManualClock::at(time.into())))
 }

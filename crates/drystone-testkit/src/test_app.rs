@@ -1,6 +1,7 @@
 //! Modules under a chosen runner, inside the test's process.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use drystone_call::{ContractClient, Context, IdempotencyKey, Served};
 use drystone_runtime::{App, Module, Running};
@@ -158,6 +159,14 @@ impl TestApp {
     #[must_use]
     pub fn keyed(&self, key: &str) -> Context {
         self.context().with_key(IdempotencyKey::new(key).expect("a well-formed key"))
+    }
+
+    /// Turns the time of day forward in every process; it stands still otherwise. Deadlines run on tokio's clock and are not moved.
+    ///
+    /// # Panics
+    /// If the test's own settings have set the clock going.
+    pub fn turn_clock(&self, by: Duration) {
+        assert!(self.processes.iter().all(|process| process.turn_clock(by)), "the clock does not stand still");
     }
 
     /// The processes: one, or under [`Runner::Remote`] `main` and one a module.

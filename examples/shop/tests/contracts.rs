@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use drystone::{Code, Context, Error, PlatformReason, Result};
 use drystone_testkit::{Runner, TestApp, under_every_runner};
 use inventory_api::{
@@ -116,7 +118,10 @@ async fn orders_are_placed_declined_and_cancelled(runner: Runner) {
     let app = shop(runner).await;
     let (orders, inventory): (OrdersClient, InventoryClient) = (app.client(), app.client());
     let cx = app.context();
+    app.turn_clock(Duration::from_secs(90));
     let placed = orders.place_order(&cx, order("tea-assam", 2, "tok_visa")).await.unwrap();
+    let seconds = placed.create_time.as_ref().unwrap().seconds;
+    assert_eq!(seconds, 1_767_225_600 + 90, "90 s into 2026");
     assert_eq!((placed.state(), placed.total.as_ref().unwrap().minor_units), (OrderState::Confirmed, 1780));
     let read = orders.get_order(&cx, GetOrderRequest { order_id: placed.id.clone() }).await.unwrap();
     assert_eq!(read, placed);

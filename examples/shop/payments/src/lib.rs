@@ -13,8 +13,6 @@ use crate::service::PaymentsService;
 #[must_use]
 pub fn module() -> Module {
     Module::new("payments").migrations(migrations!("migrations")).wire(|w| {
-        let provider = w.config::<ProviderSettings>();
-        let store = w.store();
-        w.serve(PaymentsServer::new(PaymentsService { store, provider }));
+        w.serve(PaymentsServer::new(PaymentsService { store: w.store(), provider: w.config::<ProviderSettings>() }));
     })
 }
