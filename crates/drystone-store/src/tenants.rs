@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drystone_call::{Context, Principal, Result, TenantId};
+use drystone_call::{Context, DEFAULT_TIMEOUT, Principal, Result, TenantId};
 
 use crate::store::Store;
 
@@ -39,7 +39,8 @@ impl Tenants {
         let mut first = Ok(());
         for tenant in backend.tenants().await? {
             let name = tenant.clone();
-            let cx = Context::mint(Arc::clone(&backend.home), tenant, principal.clone());
+            // As inside a call: the keys of calls made with it are derived, so that they are safe to repeat.
+            let cx = Context::mint(Arc::clone(&backend.home), tenant, principal.clone()).detach(DEFAULT_TIMEOUT);
             if let Err(error) = work(cx).await {
                 tracing::warn!(target: "drystone::store", tenant = name.as_str(), error = ?error, "work on a tenant failed");
                 first = first.and(Err(error));
