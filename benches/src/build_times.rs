@@ -22,7 +22,8 @@ const REPEATS: usize = 3;
 pub(crate) fn run(_: &Plan) -> Result<String, Failure> {
     let copy = directory()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let listed = Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(&root).output()?;
+    let listed =
+        Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(&root).output()?;
     for file in std::str::from_utf8(&listed.stdout)?.lines().filter(|file| root.join(file).is_file()) {
         let to = copy.path().join(file);
         std::fs::create_dir_all(to.parent().unwrap_or(copy.path()))?;
@@ -48,7 +49,10 @@ pub(crate) fn run(_: &Plan) -> Result<String, Failure> {
 fn build(copy: &Path) -> Result<f64, Failure> {
     let began = Instant::now();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet", "-p", "shop"]).current_dir(copy).env("CARGO_TARGET_DIR", copy.join("target"));
+    command
+        .args(["build", "--quiet", "-p", "shop"])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", copy.join("target"));
     if !command.status()?.success() {
         return Err("the copy of the working tree does not build".into());
     }

@@ -22,8 +22,7 @@ const KEYS: &str = "create table keys (
     fingerprint blob not null, descriptor_hash integer not null, kind integer not null, body blob not null,
     created integer not null, unique (tenant, principal, method, key)
 ) strict";
-const FIND: &str =
-    "select body from keys where tenant = ? and principal = ? and method = ? and key = ?";
+const FIND: &str = "select body from keys where tenant = ? and principal = ? and method = ? and key = ?";
 const RECORD: &str = "insert into keys
     (tenant, principal, method, key, fingerprint, descriptor_hash, kind, body, created) values (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 

@@ -36,7 +36,8 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
                 return Err(String::from_utf8_lossy(&output.stderr).into());
             }
             for line in std::str::from_utf8(&output.stdout)?.lines() {
-                let (name, value) = line.split_once(' ').ok_or_else(|| format!("not a measurement: {line}"))?;
+                let (name, value) =
+                    line.split_once(' ').ok_or_else(|| format!("not a measurement: {line}"))?;
                 rounds.add(format!("{name} {}", recorder.name()), value.parse()?);
             }
         }
@@ -61,7 +62,11 @@ pub(crate) fn print(data: &Path) -> Result<(), Failure> {
     runtime.block_on(async {
         let bench = Bench::start(data).await?;
         for batch in 0..BATCHES + 20 {
-            let measured = [(BARE, bench.bare().await?), ("direct", bench.direct().await?), ("encoded", bench.encoded().await?)];
+            let measured = [
+                (BARE, bench.bare().await?),
+                ("direct", bench.direct().await?),
+                ("encoded", bench.encoded().await?),
+            ];
             // The first ones warm caches up.
             for (name, took) in measured.into_iter().filter(|_| batch >= 20) {
                 println!("{name} {:.1}", took.as_secs_f64() * 1e9 / f64::from(BATCH));

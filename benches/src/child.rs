@@ -105,7 +105,8 @@ impl Server {
     /// The address that the process file calls `name`: `gateway` or `internal`.
     pub(crate) fn address(&self, name: &str) -> Result<String, Failure> {
         let file: serde_json::Value = serde_json::from_slice(&std::fs::read(self.file())?)?;
-        let address = file[name].as_str().ok_or_else(|| format!("{} has no {name}", self.file().display()))?;
+        let address =
+            file[name].as_str().ok_or_else(|| format!("{} has no {name}", self.file().display()))?;
         Ok(address.to_owned())
     }
 

@@ -12,7 +12,9 @@ const TICK: Duration = Duration::from_millis(10);
 fn of(pid: u32) -> Result<Duration, Failure> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    ticks(&text).map(|ticks| TICK * ticks).ok_or_else(|| format!("{path} is not as proc(5) says: {text}").into())
+    ticks(&text)
+        .map(|ticks| TICK * ticks)
+        .ok_or_else(|| format!("{path} is not as proc(5) says: {text}").into())
 }
 
 /// Fields 14 and 15; the second one, the program's name, may hold blanks and is in parentheses.
@@ -55,7 +57,8 @@ pub(crate) fn megabytes(pid: u32, file: &str, name: &str) -> Result<f64, Failure
     let path = format!("/proc/{pid}/{file}");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kibibytes: Option<f64> = line.and_then(|value| value.trim().trim_end_matches("kB").trim().parse().ok());
+    let kibibytes: Option<f64> =
+        line.and_then(|value| value.trim().trim_end_matches("kB").trim().parse().ok());
     kibibytes.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| format!("{path} has no {name}").into())
 }
 

@@ -4,7 +4,7 @@ use drystone::prelude::*;
 use drystone_call::IdempotencyKey;
 
 use crate::api::{
-    Money, OrderRequest, OrderResponse, PricesClient, PricesServer, Prices, QuoteRequest, QuoteResponse,
+    Money, OrderRequest, OrderResponse, Prices, PricesClient, PricesServer, QuoteRequest, QuoteResponse,
 };
 use crate::suites::Failure;
 
@@ -13,7 +13,8 @@ pub(crate) const MODULE: &str = "prices";
 /// What one unit of anything costs.
 pub(crate) const UNIT: i64 = 495;
 /// The statement that writes an order, in the same words for both sides.
-pub(crate) const INSERT: &str = "insert into orders (id, user_id, sku, quantity, currency_code, total_minor, state, created)
+pub(crate) const INSERT: &str =
+    "insert into orders (id, user_id, sku, quantity, currency_code, total_minor, state, created)
     values ($1, $2, $3, $4, $5, $6, $7, $8)";
 
 /// Serves the contract.

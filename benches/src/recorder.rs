@@ -214,7 +214,8 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Layered {
         let parent = new.parent().map_or(0, |parent| parent.id().into_u64());
         let metadata = Some(span.metadata());
         let began = Some(Instant::now());
-        let mut kept = Kept { id: id.into_u64(), parent, holders: 0, metadata, fields: String::new(), began, nanos: 0 };
+        let mut kept =
+            Kept { id: id.into_u64(), parent, holders: 0, metadata, fields: String::new(), began, nanos: 0 };
         span.record(&mut Fields(&mut kept.fields));
         new.extensions_mut().insert(kept);
     }
@@ -259,7 +260,8 @@ mod tests {
     }
 
     fn check(kept: &[&Kept]) {
-        let shown: Vec<_> = kept.iter().map(|kept| (kept.metadata.unwrap().name(), kept.fields.as_str())).collect();
+        let shown: Vec<_> =
+            kept.iter().map(|kept| (kept.metadata.unwrap().name(), kept.fields.as_str())).collect();
         let mut shown = shown;
         shown.sort_unstable();
         assert_eq!(shown, [("inner", " n=7"), ("outer", " who=ada status=200")]);

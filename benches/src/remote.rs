@@ -28,7 +28,8 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
     let mut command = child::command(Role::Prices, Recorder::Lean, data.path())?;
     command.args(["run", "--process", MODULE, "--until-stdin-ends", "--topology"]).arg(&topology);
     let server = Server::start(command, data.path(), MODULE)?;
-    let identity = DevAuthority::open(data.path().join("certs"))?.issue("bench", "main", &[GATEWAY.to_owned()])?;
+    let identity =
+        DevAuthority::open(data.path().join("certs"))?.issue("bench", "main", &[GATEWAY.to_owned()])?;
     let remote = RemoteProcess::new(server.address("internal")?, &identity).module(MODULE)?;
     let channel = Channel::unbound(Some(GATEWAY), GATEWAY);
     channel.bind(Runner::Remote(Arc::clone(&remote) as Arc<_>));

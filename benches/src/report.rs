@@ -12,7 +12,8 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these columns; the first holds names, the others numbers.
     pub(crate) fn new(columns: &[&str]) -> Self {
-        let rule: Vec<_> = columns.iter().enumerate().map(|(n, _)| if n == 0 { "---" } else { "---:" }).collect();
+        let rule: Vec<_> =
+            columns.iter().enumerate().map(|(n, _)| if n == 0 { "---" } else { "---:" }).collect();
         let mut table = Self { text: String::new() };
         table.line(columns);
         table.line(&rule);
@@ -72,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_suite_replaces_its_own_part_only() {
-        let page = "a\n<!-- measured: x -->\nold\n<!-- end -->\nb\n<!-- measured: y -->\nkept\n<!-- end -->\n";
+        let page =
+            "a\n<!-- measured: x -->\nold\n<!-- end -->\nb\n<!-- measured: y -->\nkept\n<!-- end -->\n";
         let new = replaced(page, "x", "new\n\n").unwrap();
         assert_eq!(new, page.replace("old", "new"));
         assert_eq!(replaced(page, "z", "new"), None);

@@ -33,7 +33,10 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
         Server::start(child::command(Role::Bare, Recorder::Off, &bare)?, &bare, "bare")?
     })];
     for recorder in Recorder::ALL {
-        servers.push((format!("gateway, {}", recorder.name()), platform(recorder, &data.path().join(recorder.name()))?));
+        servers.push((
+            format!("gateway, {}", recorder.name()),
+            platform(recorder, &data.path().join(recorder.name()))?,
+        ));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut rounds = Rounds::default();

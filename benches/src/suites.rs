@@ -41,8 +41,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    const FULL: Self = Self { rounds: 7, time: Duration::from_secs(3) };
-    const QUICK: Self = Self { rounds: 3, time: Duration::from_millis(1000) };
+    const FULL: Self = Self { rounds: 21, time: Duration::from_secs(1) };
+    const QUICK: Self = Self { rounds: 5, time: Duration::from_millis(500) };
 }
 
 /// Runs what the arguments say.
@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn suites_run_as_named_and_the_slow_one_only_then() {
-        let names = |chosen: Vec<(&'static str, Suite)>| chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let names =
+            |chosen: Vec<(&'static str, Suite)>| chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(chosen(&["rest", "calls"]).unwrap()), ["rest", "calls"]);
         assert!(!names(chosen(&[]).unwrap()).contains(&"build"));
         let error = chosen(&["cals"]).unwrap_err().to_string();

@@ -66,12 +66,15 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
             for writers in WRITERS {
                 for work in Work::ALL {
                     let meter = Meter::start(&[std::process::id()])?;
-                    let orders = bench.storm(work, writers, if round == 0 { plan.time / 4 } else { plan.time }).await?;
+                    let orders = bench
+                        .storm(work, writers, if round == 0 { plan.time / 4 } else { plan.time })
+                        .await?;
                     let taken = meter.stop()?;
                     if round > 0 {
                         let name = work.name();
                         rounds.add(format!("rate {writers} {name}"), orders / taken.wall.as_secs_f64());
-                        rounds.add(format!("cpu {writers} {name}"), taken.cpu[0].as_secs_f64() * 1e6 / orders);
+                        rounds
+                            .add(format!("cpu {writers} {name}"), taken.cpu[0].as_secs_f64() * 1e6 / orders);
                     }
                 }
             }
@@ -120,7 +123,12 @@ impl Bench {
     }
 
     /// Writes with so many writers for a time, and says how many orders were kept.
-    pub(crate) async fn storm(self: &Arc<Self>, work: Work, writers: usize, time: Duration) -> Result<f64, Failure> {
+    pub(crate) async fn storm(
+        self: &Arc<Self>,
+        work: Work,
+        writers: usize,
+        time: Duration,
+    ) -> Result<f64, Failure> {
         let until = Instant::now() + time;
         let mut tasks = JoinSet::new();
         for _ in 0..writers {

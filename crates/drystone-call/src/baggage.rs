@@ -31,7 +31,9 @@ impl Baggage {
             pair.split_once('=').is_some_and(|(key, _)| !key.trim().is_empty())
         });
         if !well_formed || !header.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
-            return Err(Error::invalid_argument("baggage is a list of key=value in printable ASCII, parted by commas"));
+            return Err(Error::invalid_argument(
+                "baggage is a list of key=value in printable ASCII, parted by commas",
+            ));
         }
         Ok(Self(Some(header.into())))
     }

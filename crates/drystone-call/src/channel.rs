@@ -23,7 +23,12 @@ pub trait Remote: Send + Sync + 'static {
     ///
     /// # Errors
     /// The callee's error as it was decoded from its status, or `PEER_UNREACHABLE`.
-    fn call(&self, method: &'static MethodInfo, headers: HeaderMap, body: Bytes) -> BoxFuture<'_, Result<Reply>>;
+    fn call(
+        &self,
+        method: &'static MethodInfo,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<Reply>>;
 }
 
 /// How a channel reaches the contract that it calls.
@@ -157,20 +162,27 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
         let bytes = &self.link.metrics.encoded_bytes;
         match self.link.runner.get().ok_or_else(|| not_bound(path))? {
             Runner::Direct(mounted) => {
-                let mut onward = cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label, now)?;
+                let mut onward =
+                    cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label, now)?;
                 req.check_size(path)?;
                 // Only a message that can nest in itself can nest too deep, and only decoding finds out.
-                let req = if method.recursive { Req::from_binary(req.encode_to_vec().into(), path)? } else { req };
+                let req =
+                    if method.recursive { Req::from_binary(req.encode_to_vec().into(), path)? } else { req };
                 let (resp, replayed) = mounted.serve(method, &mut onward, req, call, now).await?;
                 resp.check_size(path)?;
-                let resp =
-                    if method.recursive { Resp::from_binary(resp.encode_to_vec().into(), path)? } else { resp };
+                let resp = if method.recursive {
+                    Resp::from_binary(resp.encode_to_vec().into(), path)?
+                } else {
+                    resp
+                };
                 Ok((resp, replayed))
             }
             Runner::Encoded(mounted) => {
-                let mut onward = cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label, now)?;
+                let mut onward =
+                    cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label, now)?;
                 let req = recode::<Req>(&req, path, bytes)?;
-                let (resp, replayed) = mounted.serve(method, &mut onward, req, call, now).await.map_err(recode_error)?;
+                let (resp, replayed) =
+                    mounted.serve(method, &mut onward, req, call, now).await.map_err(recode_error)?;
                 Ok((recode::<Resp>(&resp, path, bytes)?, replayed))
             }
             Runner::Remote(remote) => {

@@ -164,7 +164,8 @@ pub type Barrier = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 pub struct Context {
     pub(crate) caller: Caller,
     onward: Onward,
-    claim: Option<Claim>,
+    /// Boxed: most contexts have none, and every call moves its context.
+    claim: Option<Box<Claim>>,
     barriers: Mutex<Vec<Barrier>>,
     replayed: AtomicBool,
 }
@@ -189,9 +190,18 @@ impl Context {
     #[must_use]
     pub fn mint(home: Arc<Home>, tenant: TenantId, principal: Principal) -> Self {
         let who = Arc::new(Who { tenant, principal, baggage: Baggage::default() });
-        Self::assemble(who, home, None, Instant::now() + DEFAULT_TIMEOUT, TraceContext::root(), None, Onward::Verbatim)
+        Self::assemble(
+            who,
+            home,
+            None,
+            Instant::now() + DEFAULT_TIMEOUT,
+            TraceContext::root(),
+            None,
+            Onward::Verbatim,
+        )
     }
 
+    #[inline]
     fn assemble(
         who: Arc<Who>,
         home: Arc<Home>,
@@ -260,6 +270,7 @@ impl Context {
     ///
     /// # Errors
     /// `CALLED_TWICE_WITHOUT_LABEL` if this context already made a call of the same keyed method under the same label.
+    #[inline]
     pub(crate) fn onward(
         &self,
         from: Option<&Arc<str>>,
@@ -325,17 +336,17 @@ impl Context {
     /// The claim on this call's key, for the store that records the answer.
     #[must_use]
     pub fn claim_mut(&mut self) -> Option<&mut Claim> {
-        self.claim.as_mut()
+        self.claim.as_deref_mut()
     }
 
     /// The claim on this call's key, to read.
     #[must_use]
     pub fn claim(&self) -> Option<&Claim> {
-        self.claim.as_ref()
+        self.claim.as_deref()
     }
 
     pub(crate) fn set_claim(&mut self, claim: Claim) {
-        self.claim = Some(claim);
+        self.claim = Some(Box::new(claim));
     }
 
     /// Makes the answer of this call, a refusal too, wait for `barrier`; for stores.

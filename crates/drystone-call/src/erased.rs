@@ -193,7 +193,9 @@ impl<'a, S: ServiceDef + ?Sized> MethodVisitor<S> for CallJson<'a, S> {
                 JsonBody::Text(text) => serde_json::from_slice(&text),
                 JsonBody::Value(value) => Req::deserialize(value),
             }
-            .map_err(|cause| Error::invalid_argument(format!("the request does not fit {}: {cause}", method.path)))?;
+            .map_err(|cause| {
+                Error::invalid_argument(format!("the request does not fit {}: {cause}", method.path))
+            })?;
             let resp = channel.unary(cx, method, req, call).await?;
             serde_json::to_vec(&resp).map_err(Error::from)
         })

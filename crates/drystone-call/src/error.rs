@@ -165,7 +165,8 @@ impl Error {
     /// The same error asking the caller to wait at least this long; whole milliseconds travel.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
-        self.0.retry_after = Some(Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)));
+        self.0.retry_after =
+            Some(Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)));
         self
     }
 

@@ -85,7 +85,10 @@ impl Claim {
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim").field("use", &self.key_use).field("recorded", &self.recorded).finish_non_exhaustive()
+        f.debug_struct("Claim")
+            .field("use", &self.key_use)
+            .field("recorded", &self.recorded)
+            .finish_non_exhaustive()
     }
 }
 

@@ -73,8 +73,9 @@ impl Context {
     /// # Errors
     /// `INVALID_ARGUMENT`, with a reason where there is one, for a header that is missing or malformed.
     pub fn from_headers(headers: &HeaderMap, home: &Arc<Home>) -> Result<Self> {
-        let tenant = text(headers, &TENANT)?
-            .ok_or_else(|| Error::invalid_argument("the call names no tenant: set the header drystone-tenant"))?;
+        let tenant = text(headers, &TENANT)?.ok_or_else(|| {
+            Error::invalid_argument("the call names no tenant: set the header drystone-tenant")
+        })?;
         let who = Who {
             tenant: TenantId::new(tenant)?,
             principal: Principal::new(text(headers, &PRINCIPAL)?.unwrap_or_default())?,
@@ -82,7 +83,8 @@ impl Context {
         };
         let key = text(headers, &IDEMPOTENCY_KEY)?.map(IdempotencyKey::from_header).transpose()?;
         let trace = text(headers, &TRACEPARENT).ok().flatten().and_then(TraceContext::parse);
-        let timeout = text(headers, &GRPC_TIMEOUT)?.map(parse_timeout).transpose()?.unwrap_or(DEFAULT_TIMEOUT);
+        let timeout =
+            text(headers, &GRPC_TIMEOUT)?.map(parse_timeout).transpose()?.unwrap_or(DEFAULT_TIMEOUT);
         let from = text(headers, &CALLER)?.map(Arc::from);
         Ok(Self::arrived(who, Arc::clone(home), from, timeout, trace.unwrap_or_else(TraceContext::root), key))
     }
@@ -90,7 +92,10 @@ impl Context {
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
     let Some(value) = headers.get(name) else { return Ok(None) };
-    value.to_str().map(Some).map_err(|_| Error::invalid_argument(format!("the header {name} is not printable ASCII")))
+    value
+        .to_str()
+        .map(Some)
+        .map_err(|_| Error::invalid_argument(format!("the header {name} is not printable ASCII")))
 }
 
 /// The `grpc-timeout` form of a time: microseconds while they fit the eight digits that gRPC allows, else milliseconds.
@@ -98,7 +103,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
 /// Rounded up, so that time left never becomes none.
 fn timeout_text(left: Duration) -> String {
     let micros = left.as_nanos().div_ceil(1000);
-    if micros < 100_000_000 { format!("{micros}u") } else { format!("{}m", micros.div_ceil(1000).min(99_999_999)) }
+    if micros < 100_000_000 {
+        format!("{micros}u")
+    } else {
+        format!("{}m", micros.div_ceil(1000).min(99_999_999))
+    }
 }
 
 /// Reads a `grpc-timeout`: up to eight digits and a unit of `H M S m u n`.
@@ -106,7 +115,9 @@ fn timeout_text(left: Duration) -> String {
 /// # Errors
 /// `INVALID_ARGUMENT` if it is not one.
 pub fn parse_timeout(text: &str) -> Result<Duration> {
-    let malformed = || Error::invalid_argument(format!("grpc-timeout {text:?} is not up to 8 digits and one of H M S m u n"));
+    let malformed = || {
+        Error::invalid_argument(format!("grpc-timeout {text:?} is not up to 8 digits and one of H M S m u n"))
+    };
     let unit = text.chars().last().ok_or_else(malformed)?;
     let digits = &text[..text.len() - unit.len_utf8()];
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -147,9 +158,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_context_travels_without_loss() {
         let home = Home::of_system("orders");
-        let sent = Context::mint(Arc::clone(&home), TenantId::new("acme").unwrap(), Principal::new("user:ada").unwrap())
-            .with_key(IdempotencyKey::new("k \"1\"").unwrap())
-            .with_baggage(Baggage::parse("region=eu,plan=free").unwrap());
+        let sent = Context::mint(
+            Arc::clone(&home),
+            TenantId::new("acme").unwrap(),
+            Principal::new("user:ada").unwrap(),
+        )
+        .with_key(IdempotencyKey::new("k \"1\"").unwrap())
+        .with_baggage(Baggage::parse("region=eu,plan=free").unwrap());
         let got = Context::from_headers(&sent.to_headers(), &home).unwrap();
         assert_eq!(got.tenant(), sent.tenant());
         assert_eq!(got.principal(), sent.principal());

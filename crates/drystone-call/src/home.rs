@@ -37,7 +37,8 @@ impl ManualClock {
     /// If `at` lies before 1970.
     #[must_use]
     pub fn at(at: SystemTime) -> Self {
-        let since = at.duration_since(SystemTime::UNIX_EPOCH).expect("a manual clock shows a time after 1970");
+        let since =
+            at.duration_since(SystemTime::UNIX_EPOCH).expect("a manual clock shows a time after 1970");
         Self(AtomicU64::new(u64::try_from(since.as_micros()).unwrap_or(u64::MAX)))
     }
 

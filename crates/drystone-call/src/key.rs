@@ -23,8 +23,9 @@ impl IdempotencyKey {
         if (1..=255).contains(&text.len()) && text.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
             return Ok(Self(text.into()));
         }
-        Err(PlatformReason::KeyMalformed
-            .error("an idempotency key is 1 to 255 printable ASCII characters; a UUID in double quotes is usual"))
+        Err(PlatformReason::KeyMalformed.error(
+            "an idempotency key is 1 to 255 printable ASCII characters; a UUID in double quotes is usual",
+        ))
     }
 
     /// The key of an `Idempotency-Key` header: a quoted string with RFC 8941 escapes, or a bare token.
@@ -34,7 +35,8 @@ impl IdempotencyKey {
     pub fn from_header(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         let Some(inner) = text.strip_prefix('"') else { return Self::new(text) };
-        let malformed = || PlatformReason::KeyMalformed.error("the Idempotency-Key header's quotes do not match");
+        let malformed =
+            || PlatformReason::KeyMalformed.error("the Idempotency-Key header's quotes do not match");
         let mut key = String::with_capacity(inner.len());
         let mut chars = inner.chars();
         loop {
@@ -105,11 +107,9 @@ mod tests {
 
     #[test]
     fn headers_are_quoted_strings_or_bare_tokens() {
-        for (header, key) in [
-            ("\"8e03978e-40d5\"", "8e03978e-40d5"),
-            (" abc ", "abc"),
-            (r#""a\"b\\c""#, r#"a"b\c"#),
-        ] {
+        for (header, key) in
+            [("\"8e03978e-40d5\"", "8e03978e-40d5"), (" abc ", "abc"), (r#""a\"b\\c""#, r#"a"b\c"#)]
+        {
             let parsed = IdempotencyKey::from_header(header).unwrap();
             assert_eq!(parsed.as_str(), key);
             assert_eq!(IdempotencyKey::from_header(&parsed.to_header()).unwrap(), parsed);

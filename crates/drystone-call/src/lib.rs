@@ -69,7 +69,7 @@ pub use problem::{Problem, ProblemViolation};
 pub use reason::{PlatformReason, Reason, reason_of};
 pub use serve::{Dispatch, Mounted};
 pub use service::{CallFn, ContractClient, Event, MethodVisitor, Reply, ServiceDef};
-pub use status::{MAX_STATUS_BYTES};
+pub use status::MAX_STATUS_BYTES;
 pub use tenant::{Principal, TenantId};
 pub use trace::TraceContext;
 

@@ -19,7 +19,8 @@ use crate::key::digest;
 use crate::service::{CallFn, MethodVisitor, Reply, ServiceDef};
 use crate::within::within;
 use crate::{
-    Code, Context, ContractInfo, Error, KeyPolicy, MethodInfo, Payload, PlatformReason, Result, deadline_exceeded,
+    Code, Context, ContractInfo, Error, KeyPolicy, MethodInfo, Payload, PlatformReason, Result,
+    deadline_exceeded,
 };
 
 /// A service mounted in a module: the implementation with all that stands before it.
@@ -55,10 +56,15 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
             return Err(deadline_exceeded(method.path));
         }
         let work = async {
-            match self.admit(method, cx, &req).await? {
-                Some(Recorded::Answer(body)) => return Ok((Resp::from_binary(body, method.path)?, true)),
-                Some(Recorded::Refusal(status)) => return Err(Error::from_status_bytes(&status).mark_replayed()),
-                None => {}
+            if method.is_keyed() {
+                // Boxed, so that calls without a key do not carry the room for it.
+                match Box::pin(self.admit(method, cx, &req)).await? {
+                    Some(Recorded::Answer(body)) => return Ok((Resp::from_binary(body, method.path)?, true)),
+                    Some(Recorded::Refusal(status)) => {
+                        return Err(Error::from_status_bytes(&status).mark_replayed());
+                    }
+                    None => {}
+                }
             }
             let answer = AssertUnwindSafe(call(&self.service, cx, req)).catch_unwind().await;
             let answer = answer.unwrap_or_else(|panic| Err(self.panicked(method, panic.as_ref())));
@@ -70,20 +76,19 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         }
     }
 
-    /// Claims the call's key, or finds what was recorded for it.
+    /// Claims the key of a keyed method's call, or finds what was recorded for it.
     async fn admit<Req: Payload>(
         &self,
         method: &'static MethodInfo,
         cx: &mut Context,
         req: &Req,
     ) -> Result<Option<Recorded>> {
-        if !method.is_keyed() {
-            return Ok(None);
-        }
         let Some(key) = cx.key().cloned() else {
             if method.key == KeyPolicy::Required {
-                return Err(PlatformReason::KeyMissing
-                    .error(format!("{} requires an idempotency key: set the header Idempotency-Key", method.path)));
+                return Err(PlatformReason::KeyMissing.error(format!(
+                    "{} requires an idempotency key: set the header Idempotency-Key",
+                    method.path
+                )));
             }
             return Ok(None);
         };
@@ -148,7 +153,9 @@ pub(crate) fn report(method: &'static MethodInfo, error: Error) -> Error {
             Code::Unavailable => {
                 tracing::warn!(target: "drystone::call", method = method.path, %cause, chain, "the call found nobody");
             }
-            _ => tracing::debug!(target: "drystone::call", method = method.path, %cause, chain, "the call was refused"),
+            _ => {
+                tracing::debug!(target: "drystone::call", method = method.path, %cause, chain, "the call was refused")
+            }
         }
     }
     error.bounded()

@@ -108,7 +108,9 @@ impl Error {
             });
             details.push(any("RetryInfo", &RetryInfo { retry_delay }));
         }
-        RpcStatus { code: inner.code.number(), message: inner.message.clone(), details }.encode_to_vec().into()
+        RpcStatus { code: inner.code.number(), message: inner.message.clone(), details }
+            .encode_to_vec()
+            .into()
     }
 
     /// The error of an encoded `google.rpc.Status`.
@@ -134,7 +136,10 @@ impl Error {
         let inner = self.inner_mut();
         inner.cause = None;
         // The common case needs no encoding: nothing in it can be near the limit.
-        if inner.violations.is_empty() && inner.metadata.is_empty() && inner.message.len() <= MAX_MESSAGE_BYTES {
+        if inner.violations.is_empty()
+            && inner.metadata.is_empty()
+            && inner.message.len() <= MAX_MESSAGE_BYTES
+        {
             return self;
         }
         while self.to_status_bytes().len() > MAX_STATUS_BYTES {
@@ -192,7 +197,8 @@ fn read_detail(inner: &mut Inner, detail: &Any) {
         "google.rpc.RetryInfo" => {
             let Ok(RetryInfo { retry_delay: Some(delay) }) = RetryInfo::decode(value) else { return };
             let seconds = u64::try_from(delay.seconds).unwrap_or(0);
-            inner.retry_after = Some(Duration::new(seconds, u32::try_from(delay.nanos).unwrap_or(0).min(999_999_999)));
+            inner.retry_after =
+                Some(Duration::new(seconds, u32::try_from(delay.nanos).unwrap_or(0).min(999_999_999)));
         }
         _ => {}
     }

@@ -66,7 +66,9 @@ impl Principal {
         if text.len() <= 256 && text.bytes().all(|b| (0x21..=0x7e).contains(&b)) {
             return Ok(Self(Some(text.into())));
         }
-        Err(Error::invalid_argument("a principal is 1 to 256 printable ASCII characters without blanks, as in user:ada"))
+        Err(Error::invalid_argument(
+            "a principal is 1 to 256 printable ASCII characters without blanks, as in user:ada",
+        ))
     }
 
     /// The text form.

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use drystone_call::codegen::BoxFuture;
 use drystone_call::{
-    Admission, Claim, Code, Context, Error, IdempotencyKey, KeyGate, KeyUse, MAX_MESSAGE_BYTES, PlatformReason, Recorded,
-    Result,
+    Admission, Claim, Code, Context, Error, IdempotencyKey, KeyGate, KeyUse, MAX_MESSAGE_BYTES,
+    PlatformReason, Recorded, Result,
 };
 use futures_util::FutureExt as _;
 use support::{BOTH, Note, call, channel, context, handler, note};
@@ -29,7 +29,10 @@ async fn same(make: impl Fn() -> support::Handler, req: Note) -> Result<Note> {
         outcomes.push(call(&channel, &context(), READ, req.clone()).await);
         let encoded = channel.metrics().encoded_bytes.load(Ordering::Relaxed);
         let expected = matches!(local, support::Local::Encoded);
-        assert!(!expected || encoded > 0 || outcomes.last().unwrap().is_err(), "{local:?} encoded {encoded} bytes");
+        assert!(
+            !expected || encoded > 0 || outcomes.last().unwrap().is_err(),
+            "{local:?} encoded {encoded} bytes"
+        );
         assert!(expected || encoded == 0, "{local:?} encoded {encoded} bytes");
     }
     let shown = |outcome: &Result<Note>| match outcome {
@@ -172,7 +175,8 @@ async fn yield_once() {
 async fn the_callee_knows_who_asks() {
     for local in BOTH {
         let whoami = handler(|cx, _| {
-            let text = format!("{} {} {:?} {}", cx.tenant(), cx.principal(), cx.calling_module(), cx.module());
+            let text =
+                format!("{} {} {:?} {}", cx.tenant(), cx.principal(), cx.calling_module(), cx.module());
             Box::pin(async move { Ok(note(text)) })
         });
         let got = call(&channel(local, None, whoami), &context(), READ, note("")).await.unwrap();
@@ -235,7 +239,8 @@ async fn a_key_given_at_the_root_arrives_as_it_is_and_onward_keys_follow_from_it
             let cx = context().with_key(IdempotencyKey::new("order-1").unwrap());
             call(&outer, &cx, WRITE, note("x")).await.unwrap();
         }
-        let keys: Vec<String> = gate.asked.lock().unwrap().iter().map(|u| u.key.as_str().to_owned()).collect();
+        let keys: Vec<String> =
+            gate.asked.lock().unwrap().iter().map(|u| u.key.as_str().to_owned()).collect();
         assert_eq!(keys.len(), 6);
         assert_eq!(keys[..3], keys[3..], "a repeat derives the same keys");
         assert_eq!(keys[0], "order-1");
@@ -267,7 +272,8 @@ async fn a_call_without_a_key_is_not_recorded_but_its_onward_calls_are_keyed() {
 async fn a_recorded_outcome_is_given_again_and_says_so() {
     for local in BOTH {
         let gate = Arc::new(Gate::default());
-        let channel = channel(local, Some(Arc::clone(&gate) as _), handler(|_, _| Box::pin(async { panic!("ran") })));
+        let channel =
+            channel(local, Some(Arc::clone(&gate) as _), handler(|_, _| Box::pin(async { panic!("ran") })));
         let cx = context().with_key(IdempotencyKey::new("k").unwrap());
         let answer = prost::Message::encode_to_vec(&note("stored"));
         *gate.recorded.lock().unwrap() = Some(Recorded::Answer(answer.into()));

@@ -65,7 +65,8 @@ enum Command {
 
 /// Reads the command line and does what it says.
 pub(crate) fn run(app: App) -> ExitCode {
-    let command = Cli::command().name(app.name.to_string()).bin_name(app.name.to_string()).version(app.version.clone());
+    let command =
+        Cli::command().name(app.name.to_string()).bin_name(app.name.to_string()).version(app.version.clone());
     let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => error.exit(),

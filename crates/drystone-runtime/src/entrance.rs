@@ -28,7 +28,8 @@ impl GatewaySettings {
     /// Reads and checks the section.
     pub(crate) fn read(settings: &Settings) -> Result<(SocketAddr, DevMode), StartError> {
         let Self { listen, mode: Mode::Development, tenant } = settings.section("gateway")?;
-        drystone_gateway::check_listen(listen, true).map_err(|problem| StartError::part("the gateway", problem))?;
+        drystone_gateway::check_listen(listen, true)
+            .map_err(|problem| StartError::part("the gateway", problem))?;
         let default_tenant =
             TenantId::new(&tenant).map_err(|error| StartError::part("the gateway", error.message()))?;
         Ok((listen, DevMode { default_tenant }))

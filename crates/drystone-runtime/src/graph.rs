@@ -150,7 +150,8 @@ impl Graph {
                     }
                 }
                 for edge in self.edges.iter().filter(|edge| *edge.from == **name) {
-                    let far = if topology.process_of(&edge.to) == Some(&process.name) { "" } else { ", remote" };
+                    let far =
+                        if topology.process_of(&edge.to) == Some(&process.name) { "" } else { ", remote" };
                     let _ = writeln!(text, "    calls  {} ({}{far})", edge.contract, edge.to);
                 }
             }

@@ -14,7 +14,9 @@ use drystone_call::{AnyChannel, EdgeMetrics, Home, KeyGate, Mount, Target};
 use drystone_gateway::Check;
 use drystone_store::{Store, StoreConfig};
 use drystone_telemetry::LogFormat;
-use drystone_transport::{DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity, RemoteModule, RemoteProcess};
+use drystone_transport::{
+    DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity, RemoteModule, RemoteProcess,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -109,7 +111,8 @@ impl Host {
     async fn open_port(&self) -> Result<(InternalServer, ProcessIdentity), StartError> {
         let data = self.settings.section::<AppSettings>("app")?.data;
         let part = || format!("the port of process `{}` for other processes", self.process.name);
-        let authority = DevAuthority::open(data.join("certs")).map_err(|error| StartError::part(part(), error))?;
+        let authority =
+            DevAuthority::open(data.join("certs")).map_err(|error| StartError::part(part(), error))?;
         let mut modules = self.process.modules.clone();
         if self.process.name == MAIN {
             modules.push(GATEWAY.to_owned());
@@ -118,8 +121,9 @@ impl Host {
             .issue(&self.app.name, &self.process.name, &modules)
             .map_err(|error| StartError::part(part(), error))?;
         let address = self.process.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        let server =
-            InternalServer::bind(address, &identity).await.map_err(|error| StartError::part(part(), error))?;
+        let server = InternalServer::bind(address, &identity)
+            .await
+            .map_err(|error| StartError::part(part(), error))?;
         Ok((server, identity))
     }
 
@@ -166,7 +170,11 @@ impl Host {
 
     /// A channel of the gateway for every contract.
     fn outside_channels(&self) -> Vec<Arc<dyn AnyChannel>> {
-        self.plans.iter().flat_map(|plan| &plan.served).map(|served| served.outside_channel(GATEWAY)).collect()
+        self.plans
+            .iter()
+            .flat_map(|plan| &plan.served)
+            .map(|served| served.outside_channel(GATEWAY))
+            .collect()
     }
 
     fn bind_edges(
@@ -192,10 +200,15 @@ impl Host {
         Ok((metrics, targets))
     }
 
-    fn serve_internal(&mut self, mut stopping: watch::Receiver<bool>, drain: Duration) -> Option<JoinHandle<()>> {
+    fn serve_internal(
+        &mut self,
+        mut stopping: watch::Receiver<bool>,
+        drain: Duration,
+    ) -> Option<JoinHandle<()>> {
         let (server, _) = self.internal.take()?;
         let declared = self.graph.edges.iter().map(|edge| (&*edge.from, edge.contract));
-        let edges: EdgeSet = declared.chain(self.mounts.keys().map(|contract| (GATEWAY, *contract))).collect();
+        let edges: EdgeSet =
+            declared.chain(self.mounts.keys().map(|contract| (GATEWAY, *contract))).collect();
         let services = self.mounts.values().map(|mount| Arc::clone(mount.dispatch())).collect();
         let stop = async move {
             // An error means that nobody is left to say so.
@@ -204,7 +217,10 @@ impl Host {
         Some(tokio::spawn(async move {
             let drained = server.serve(services, edges, stop, drain).await;
             if drained.cut > 0 {
-                tracing::warn!(connections = drained.cut, "calls of other processes were cut off at the end of the drain time");
+                tracing::warn!(
+                    connections = drained.cut,
+                    "calls of other processes were cut off at the end of the drain time"
+                );
             }
         }))
     }
@@ -286,7 +302,9 @@ impl Remotes<'_> {
             ))
         })?;
         let (_, identity) = host.internal.as_ref().ok_or_else(|| {
-            StartError::Topology(format!("module `{module}` runs in another process, but the topology is whole"))
+            StartError::Topology(format!(
+                "module `{module}` runs in another process, but the topology is whole"
+            ))
         })?;
         let remote = RemoteProcess::new(address.to_string(), identity)
             .module(&module)
@@ -345,9 +363,7 @@ pub(crate) async fn run(
     let running = host.start(&addresses, Listen::AsSet).await?;
     process_file::write(&data, process, running.gateway_address(), internal)?;
     announce(app, &data, process, &running, internal);
-    let parent = async {
-        if until_stdin_ends { stdin_end().await } else { std::future::pending().await }
-    };
+    let parent = async { if until_stdin_ends { stdin_end().await } else { std::future::pending().await } };
     tokio::select! {
         () = stop => {}
         () = parent => {}

@@ -8,7 +8,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
-use drystone_call::{AnyChannel, Channel, ContractClient, DEFAULT_TIMEOUT, Home, Principal, Result, Served, ServiceDef as _, TenantId};
+use drystone_call::{
+    AnyChannel, Channel, ContractClient, DEFAULT_TIMEOUT, Home, Principal, Result, Served, ServiceDef as _,
+    TenantId,
+};
 use drystone_store::{Migrations, Store};
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
@@ -134,7 +137,12 @@ impl Wire<'_> {
     pub fn client<C: ContractClient>(&self) -> C {
         let contract = C::Service::contract().name;
         // One channel an edge, however many clients the module asks for.
-        let known = self.channels.borrow().get(contract).and_then(|any| any.downcast_ref::<Channel<C::Service>>()).cloned();
+        let known = self
+            .channels
+            .borrow()
+            .get(contract)
+            .and_then(|any| any.downcast_ref::<Channel<C::Service>>())
+            .cloned();
         let channel = known.unwrap_or_else(|| {
             let channel = Channel::<C::Service>::unbound(Some(&self.name), &self.name);
             self.plan.borrow_mut().clients.push(Arc::new(channel.clone()));
@@ -183,7 +191,8 @@ impl Wire<'_> {
             std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
         });
         if found.is_none() {
-            let problem = format!("the secret `{name}` is missing: set {variable}, or {file} to a file that holds it");
+            let problem =
+                format!("the secret `{name}` is missing: set {variable}, or {file} to a file that holds it");
             self.problems.borrow_mut().push(StartError::Wiring { module: self.name.to_string(), problem });
         }
         SecretString::from(found.unwrap_or_default())
@@ -195,7 +204,10 @@ impl Wire<'_> {
         F: FnOnce(Background) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.plan.borrow_mut().at_start.push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
+        self.plan
+            .borrow_mut()
+            .at_start
+            .push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
     }
 
     /// Work that goes on beside the calls until the process stops.
@@ -204,7 +216,10 @@ impl Wire<'_> {
         F: FnOnce(Background) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.plan.borrow_mut().background.push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
+        self.plan
+            .borrow_mut()
+            .background
+            .push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
     }
 
     /// HTTP routes beside the contracts, mounted in the gateway when it runs in the module's process.

@@ -18,7 +18,13 @@ pub(crate) fn table(plans: &[ModulePlan]) -> Result<String, StartError> {
             let _ = writeln!(text, "{} (module {})", info.name, plan.name);
             for method in &contract.methods {
                 for binding in &method.bindings {
-                    let _ = writeln!(text, "  {:<7}{:<44} {}", binding.verb.as_str(), binding.template.to_string(), method.path);
+                    let _ = writeln!(
+                        text,
+                        "  {:<7}{:<44} {}",
+                        binding.verb.as_str(),
+                        binding.template.to_string(),
+                        method.path
+                    );
                 }
                 if method.bindings.is_empty() {
                     let _ = writeln!(text, "  {:<51} {}", "gRPC only", method.path);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use drystone_call::{
-    AnyChannel as _, Channel, Context, ContractClient, EdgeMetrics, Home, ManualClock, Principal, Result, ServiceDef as _, Target,
-    TenantId,
+    AnyChannel as _, Channel, Context, ContractClient, EdgeMetrics, Home, ManualClock, Principal, Result,
+    ServiceDef as _, Target, TenantId,
 };
 use drystone_gateway::Gateway;
 use drystone_store::Store;
@@ -71,20 +71,27 @@ impl Running {
         let Entrance { gateway, listen: address } = entrance;
         if listen == Listen::AsSet {
             let part = || format!("the gateway on {address}");
-            let listener = TcpListener::bind(address).await.map_err(|error| StartError::part(part(), error))?;
+            let listener =
+                TcpListener::bind(address).await.map_err(|error| StartError::part(part(), error))?;
             let address = listener.local_addr().map_err(|error| StartError::part(part(), error))?;
             let stop = async move {
                 // An error means that nobody is left to say so.
                 let _ = stopping.wait_for(|stopping| *stopping).await;
             };
             let (served, drain) = (gateway.clone(), self.drain);
-            self.serving = Some((address, tokio::spawn(async move {
-                let serve = drystone_gateway::serve(listener, served, stop, drain);
-                let drained = serve.await;
-                if drained.cut > 0 {
-                    tracing::warn!(connections = drained.cut, "requests were cut off at the end of the drain time");
-                }
-            })));
+            self.serving = Some((
+                address,
+                tokio::spawn(async move {
+                    let serve = drystone_gateway::serve(listener, served, stop, drain);
+                    let drained = serve.await;
+                    if drained.cut > 0 {
+                        tracing::warn!(
+                            connections = drained.cut,
+                            "requests were cut off at the end of the drain time"
+                        );
+                    }
+                }),
+            ));
         }
         self.gateway = Some(gateway);
         Ok(())
@@ -183,7 +190,10 @@ impl Running {
             }
         };
         if timeout(self.drain, ended).await.is_err() {
-            tracing::warn!(process = self.process, "calls in progress were cut off at the end of the drain time");
+            tracing::warn!(
+                process = self.process,
+                "calls in progress were cut off at the end of the drain time"
+            );
         }
         for (module, store) in self.stores {
             if let Err(error) = store.close().await {

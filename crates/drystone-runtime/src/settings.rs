@@ -60,9 +60,10 @@ impl Settings {
         })?;
         let origin = |at: usize| match name {
             None => Origin::BuiltIn,
-            Some(name) => {
-                Origin::File { name: name.to_owned(), line: text[..at.min(text.len())].matches('\n').count() + 1 }
-            }
+            Some(name) => Origin::File {
+                name: name.to_owned(),
+                line: text[..at.min(text.len())].matches('\n').count() + 1,
+            },
         };
         self.add_table("", table.get_ref(), &origin);
         Ok(())
@@ -92,7 +93,11 @@ impl Settings {
 
     fn add_table(&mut self, prefix: &str, table: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) {
         for (key, value) in table {
-            let path = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+            let path = if prefix.is_empty() {
+                key.get_ref().to_string()
+            } else {
+                format!("{prefix}.{}", key.get_ref())
+            };
             match value.get_ref() {
                 DeValue::Table(inner) => self.add_table(&path, inner, origin),
                 leaf => {
@@ -127,8 +132,10 @@ impl Settings {
             });
             table.insert(leaf.to_owned(), setting.value.clone());
         }
-        T::deserialize(Value::Table(root))
-            .map_err(|error| StartError::Settings { place: self.places(&prefix), problem: format!("[{path}] {error}") })
+        T::deserialize(Value::Table(root)).map_err(|error| StartError::Settings {
+            place: self.places(&prefix),
+            problem: format!("[{path}] {error}"),
+        })
     }
 
     /// The names directly below `path`.
@@ -162,8 +169,12 @@ impl Settings {
 
     /// The origins of the values below a prefix, for an error message.
     fn places(&self, prefix: &str) -> String {
-        let mut places: Vec<String> =
-            self.0.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(_, s)| s.origin.to_string()).collect();
+        let mut places: Vec<String> = self
+            .0
+            .iter()
+            .filter(|(key, _)| key.starts_with(prefix))
+            .map(|(_, s)| s.origin.to_string())
+            .collect();
         places.dedup();
         if places.is_empty() { "settings".to_owned() } else { places.join(", ") }
     }
@@ -200,11 +211,15 @@ fn masked_url(value: &Value) -> String {
 fn plain(value: &DeValue<'_>) -> Option<Value> {
     Some(match value {
         DeValue::String(text) => Value::String(text.to_string()),
-        DeValue::Integer(number) => Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok()?),
+        DeValue::Integer(number) => {
+            Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok()?)
+        }
         DeValue::Float(number) => Value::Float(number.as_str().parse().ok()?),
         DeValue::Boolean(flag) => Value::Boolean(*flag),
         DeValue::Datetime(time) => Value::Datetime(*time),
-        DeValue::Array(items) => Value::Array(items.iter().filter_map(|item| plain(item.get_ref())).collect()),
+        DeValue::Array(items) => {
+            Value::Array(items.iter().filter_map(|item| plain(item.get_ref())).collect())
+        }
         DeValue::Table(table) => Value::Table(
             table
                 .iter()
@@ -243,11 +258,18 @@ mod tests {
             Gateway { listen: "127.0.0.1:8080".into(), depth: 3 }
         );
         settings.layer_environment(
-            [("DRYSTONE__GATEWAY__LISTEN", "127.0.0.1:0"), ("DRYSTONE__GATEWAY__DEPTH", "5"), ("PATH", "/bin")]
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .into_iter(),
+            [
+                ("DRYSTONE__GATEWAY__LISTEN", "127.0.0.1:0"),
+                ("DRYSTONE__GATEWAY__DEPTH", "5"),
+                ("PATH", "/bin"),
+            ]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into_iter(),
         );
-        assert_eq!(settings.section::<Gateway>("gateway").unwrap(), Gateway { listen: "127.0.0.1:0".into(), depth: 5 });
+        assert_eq!(
+            settings.section::<Gateway>("gateway").unwrap(),
+            Gateway { listen: "127.0.0.1:0".into(), depth: 5 }
+        );
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::StartError;
 /// If the handlers cannot be installed.
 pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
     let install = |kind| signal(kind).map_err(|error| StartError::part("signal handling", error));
-    let (mut interrupt, mut terminate) = (install(SignalKind::interrupt())?, install(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) =
+        (install(SignalKind::interrupt())?, install(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -23,7 +24,10 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
                 _ = terminate.recv() => {}
             }
             eprintln!("stopping at once, as asked a second time");
-            #[expect(clippy::disallowed_methods, reason = "asked twice: nothing may hold the process up any longer")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "asked twice: nothing may hold the process up any longer"
+            )]
             std::process::exit(130);
         });
     })

@@ -15,7 +15,9 @@ pub enum StartError {
         problem: String,
     },
     /// Two modules have one name.
-    #[error("error[DRY-R002]: two modules are named `{module}`; a module's name is the name of its database: rename one")]
+    #[error(
+        "error[DRY-R002]: two modules are named `{module}`; a module's name is the name of its database: rename one"
+    )]
     DuplicateModule {
         /// The name.
         module: String,

@@ -11,8 +11,15 @@ type Family = (&'static str, &'static str, &'static str, fn(&StoreMetrics) -> u6
 const FAMILIES: [Family; 10] = [
     ("commits_total", "counter", "Transactions that committed.", |m| m.commits),
     ("rollbacks_total", "counter", "Transactions rolled back.", |m| m.rollbacks),
-    ("commit_groups_total", "counter", "Commits of the database, each with at least one fsync on SQLite.", |m| m.groups),
-    ("commit_groups_lost_total", "counter", "Groups that the database rolled back as a whole.", |m| m.groups_lost),
+    (
+        "commit_groups_total",
+        "counter",
+        "Commits of the database, each with at least one fsync on SQLite.",
+        |m| m.groups,
+    ),
+    ("commit_groups_lost_total", "counter", "Groups that the database rolled back as a whole.", |m| {
+        m.groups_lost
+    }),
     ("replays_total", "counter", "Calls answered from their record.", |m| m.replays),
     ("held_too_long_total", "counter", "Transactions taken away at the hold limit.", |m| m.held_too_long),
     ("writers_waiting", "gauge", "Writers waiting now.", |m| m.writers_waiting),
@@ -23,7 +30,8 @@ const FAMILIES: [Family; 10] = [
 
 /// Renders the counters of all stores.
 pub(crate) fn prometheus(stores: &[(Arc<str>, Store)]) -> String {
-    let read: Vec<(&str, StoreMetrics)> = stores.iter().map(|(module, store)| (&**module, store.metrics())).collect();
+    let read: Vec<(&str, StoreMetrics)> =
+        stores.iter().map(|(module, store)| (&**module, store.metrics())).collect();
     let mut text = String::new();
     for (name, kind, help, value) in FAMILIES {
         let _ = writeln!(text, "# HELP drystone_store_{name} {help}\n# TYPE drystone_store_{name} {kind}");

@@ -74,9 +74,9 @@ impl Topology {
                 topology.processes.push(process);
             }
         }
-        let unlisted = modules.iter().filter(|module| {
-            topology.process_of(module).is_none() && !main.modules.contains(module)
-        });
+        let unlisted = modules
+            .iter()
+            .filter(|module| topology.process_of(module).is_none() && !main.modules.contains(module));
         main.modules.extend(unlisted.cloned().collect::<Vec<_>>());
         topology.processes.insert(0, main);
         Ok(topology)
@@ -94,7 +94,10 @@ impl Topology {
     pub(crate) fn process(&self, name: &str) -> Result<&Process, StartError> {
         self.processes.iter().find(|process| process.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.processes.iter().map(|p| p.name.as_str()).collect();
-            StartError::Topology(format!("there is no process `{name}`; the topology has {}", known.join(", ")))
+            StartError::Topology(format!(
+                "there is no process `{name}`; the topology has {}",
+                known.join(", ")
+            ))
         })
     }
 
@@ -116,7 +119,8 @@ mod tests {
 
     #[test]
     fn unlisted_modules_are_in_main() {
-        let topology = read("[processes.stock]\nmodules = [\"inventory\"]\nlisten = \"127.0.0.1:7001\"\n").unwrap();
+        let topology =
+            read("[processes.stock]\nmodules = [\"inventory\"]\nlisten = \"127.0.0.1:7001\"\n").unwrap();
         assert_eq!(topology.processes[0].modules, ["orders", "users"]);
         assert_eq!(topology.process_of("inventory").unwrap(), "stock");
         assert!(topology.is_split());
@@ -127,7 +131,10 @@ mod tests {
     fn mistakes_are_named() {
         for (text, expected) in [
             ("[processes.a]\nmodules = [\"stock\"]\n", "which the application does not have"),
-            ("[processes.a]\nmodules = [\"users\"]\n[processes.b]\nmodules = [\"users\"]\n", "listed by process `a`"),
+            (
+                "[processes.a]\nmodules = [\"users\"]\n[processes.b]\nmodules = [\"users\"]\n",
+                "listed by process `a`",
+            ),
             ("[processes.a]\nmodules = []\n", "lists no modules"),
             ("[processes.a]\nmodule = [\"users\"]\n", "split.toml:2"),
         ] {

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::StartError;
 use crate::cli::Files;
 use crate::graph::Graph;
-use crate::surroundings::AppSettings;
 use crate::settings::{ENV_PREFIX, Settings};
 use crate::signals::stop_signal;
+use crate::surroundings::AppSettings;
 use crate::topology::{Process, Topology};
 
 /// The pause before the first restart; it doubles up to [`LONGEST_PAUSE`].
@@ -68,7 +68,8 @@ fn choose_ports(topology: &mut Topology) -> Result<(), StartError> {
     // All are held until all are chosen, so that no two are equal.
     let mut held = Vec::new();
     for process in topology.processes.iter_mut().filter(|process| process.listen.is_none()) {
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| StartError::part("choosing a port", error))?;
+        let listener =
+            TcpListener::bind("127.0.0.1:0").map_err(|error| StartError::part("choosing a port", error))?;
         process.listen = listener.local_addr().ok();
         held.push(listener);
     }
@@ -88,7 +89,8 @@ fn stop_order(topology: &Topology, graph: &Graph) -> Vec<String> {
             left.iter().any(|other| {
                 other.name != process.name
                     && graph.edges.iter().any(|edge| {
-                        other.modules.iter().any(|m| **m == *edge.from) && process.modules.iter().any(|m| **m == *edge.to)
+                        other.modules.iter().any(|m| **m == *edge.from)
+                            && process.modules.iter().any(|m| **m == *edge.to)
                     })
             })
         };
@@ -142,12 +144,19 @@ impl Supervisor {
             }
         }
         for (name, address) in &self.addresses {
-            command.env(format!("{ENV_PREFIX}PROCESSES__{}__LISTEN", name.to_uppercase()), address.to_string());
+            command
+                .env(format!("{ENV_PREFIX}PROCESSES__{}__LISTEN", name.to_uppercase()), address.to_string());
         }
         // A process group of its own: Ctrl-C in a terminal reaches the parent alone, which stops the children in order.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
         let mut child = command.spawn()?;
-        let stdin = child.stdin.take().ok_or_else(|| std::io::Error::other("the child has no standard input"))?;
+        let stdin =
+            child.stdin.take().ok_or_else(|| std::io::Error::other("the child has no standard input"))?;
         if let Some(output) = child.stdout.take() {
             tokio::spawn(copy_lines(self.label.clone(), output, |line| println!("{line}")));
         }

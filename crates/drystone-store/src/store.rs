@@ -142,10 +142,10 @@ impl Store {
         self.backend().map(|backend| backend.metrics()).unwrap_or_default()
     }
 
-    /// Closes the store: what was begun may end within the hold limit, what waits to begin is told to come back.
+    /// Closes the store: nothing new begins, and what was begun or waits in a queue may end.
     ///
     /// # Errors
-    /// If a transaction does not end.
+    /// If a file's writers are not done within twice the hold limit.
     pub async fn close(&self) -> Result<()> {
         let last = {
             let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);

@@ -40,7 +40,8 @@ impl Tenants {
         for tenant in backend.tenants().await? {
             let name = tenant.clone();
             // As inside a call: the keys of calls made with it are derived, so that they are safe to repeat.
-            let cx = Context::mint(Arc::clone(&backend.home), tenant, principal.clone()).detach(DEFAULT_TIMEOUT);
+            let cx =
+                Context::mint(Arc::clone(&backend.home), tenant, principal.clone()).detach(DEFAULT_TIMEOUT);
             if let Err(error) = work(cx).await {
                 tracing::warn!(target: "drystone::store", tenant = name.as_str(), error = ?error, "work on a tenant failed");
                 first = first.and(Err(error));

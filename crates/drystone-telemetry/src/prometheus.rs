@@ -11,16 +11,31 @@ use drystone_call::{Code, EdgeMetrics, LATENCY_BUCKETS, MethodMetrics};
 pub fn prometheus(edges: &[Arc<EdgeMetrics>]) -> String {
     let mut text = String::new();
     family(&mut text, edges, "drystone_calls_total", "counter", "Calls by outcome.", calls);
-    family(&mut text, edges, "drystone_calls_dropped_total", "counter", "Calls whose caller went away.", |t, l, m| {
-        let _ = writeln!(t, "drystone_calls_dropped_total{{{l}}} {}", m.dropped.load(Relaxed));
-    });
+    family(
+        &mut text,
+        edges,
+        "drystone_calls_dropped_total",
+        "counter",
+        "Calls whose caller went away.",
+        |t, l, m| {
+            let _ = writeln!(t, "drystone_calls_dropped_total{{{l}}} {}", m.dropped.load(Relaxed));
+        },
+    );
     family(&mut text, edges, "drystone_call_seconds", "histogram", "Time to the answer.", latency);
-    bytes(&mut text, edges, "drystone_encoded_bytes_total", "Bytes that the encoded runner encoded.", |edge| {
-        &edge.encoded_bytes
-    });
-    bytes(&mut text, edges, "drystone_remote_bytes_total", "Bytes of messages that crossed a process.", |edge| {
-        &edge.remote_bytes
-    });
+    bytes(
+        &mut text,
+        edges,
+        "drystone_encoded_bytes_total",
+        "Bytes that the encoded runner encoded.",
+        |edge| &edge.encoded_bytes,
+    );
+    bytes(
+        &mut text,
+        edges,
+        "drystone_remote_bytes_total",
+        "Bytes of messages that crossed a process.",
+        |edge| &edge.remote_bytes,
+    );
     text
 }
 
@@ -69,7 +84,13 @@ fn latency(text: &mut String, labels: &str, metrics: &MethodMetrics) {
     let _ = writeln!(text, "drystone_call_seconds_count{{{labels}}} {total}");
 }
 
-fn bytes(text: &mut String, edges: &[Arc<EdgeMetrics>], name: &str, help: &str, count: fn(&EdgeMetrics) -> &AtomicU64) {
+fn bytes(
+    text: &mut String,
+    edges: &[Arc<EdgeMetrics>],
+    name: &str,
+    help: &str,
+    count: fn(&EdgeMetrics) -> &AtomicU64,
+) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
     for edge in edges {
         let count = count(edge).load(Relaxed);

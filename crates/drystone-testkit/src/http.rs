@@ -40,7 +40,13 @@ impl Http {
     ///
     /// # Panics
     /// If the path or a header is malformed.
-    pub async fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
+    pub async fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Option<Answer> {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         if !body.is_empty() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
             request = request.header("content-type", "application/json");

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use drystone_call::{ContractClient, Context, IdempotencyKey, Served};
+use drystone_call::{Context, ContractClient, IdempotencyKey, Served};
 use drystone_runtime::{App, Module, Running};
 use tempfile::TempDir;
 
@@ -166,7 +166,10 @@ impl TestApp {
     /// # Panics
     /// If the test's own settings have set the clock going.
     pub fn turn_clock(&self, by: Duration) {
-        assert!(self.processes.iter().all(|process| process.turn_clock(by)), "the clock does not stand still");
+        assert!(
+            self.processes.iter().all(|process| process.turn_clock(by)),
+            "the clock does not stand still"
+        );
     }
 
     /// The processes: one, or under [`Runner::Remote`] `main` and one a module.

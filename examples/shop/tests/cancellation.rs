@@ -11,7 +11,10 @@ use inventory_api::{AddStockRequest, GetStockRequest, InventoryClient};
 use orders_api::{ListOrdersRequest, Order, OrderState, OrdersClient, PlaceOrderRequest};
 use payments_api::{GetChargeRequest, PaymentsClient};
 
-under_every_runner!(a_placed_order_survives_being_dropped_anywhere, a_read_dropped_anywhere_leaves_nothing_open);
+under_every_runner!(
+    a_placed_order_survives_being_dropped_anywhere,
+    a_read_dropped_anywhere_leaves_nothing_open
+);
 
 /// More polls than a call takes.
 const MOST: usize = 400;
@@ -28,7 +31,12 @@ async fn shop(runner: Runner) -> TestApp {
 }
 
 fn request() -> PlaceOrderRequest {
-    PlaceOrderRequest { user_id: "ada".into(), sku: "tea-assam".into(), quantity: 1, card_token: "tok_visa".into() }
+    PlaceOrderRequest {
+        user_id: "ada".into(),
+        sku: "tea-assam".into(),
+        quantity: 1,
+        card_token: "tok_visa".into(),
+    }
 }
 
 /// Repeats the call with its key until its outcome is known: what the dropped attempt began may still be running.
@@ -124,7 +132,9 @@ async fn nothing_open(app: &TestApp) {
     for process in app.processes() {
         for module in ["users", "inventory", "payments", "orders"] {
             let Some(store) = process.store(module) else { continue };
-            while store.metrics().open_transactions + store.metrics().claims + store.metrics().writers_waiting > 0 {
+            while store.metrics().open_transactions + store.metrics().claims + store.metrics().writers_waiting
+                > 0
+            {
                 tokio::task::yield_now().await;
             }
         }

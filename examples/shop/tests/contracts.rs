@@ -7,13 +7,16 @@ use std::time::Duration;
 use drystone::{Code, Context, Error, PlatformReason, Result};
 use drystone_testkit::{Runner, TestApp, under_every_runner};
 use inventory_api::{
-    AddStockRequest, ConfirmRequest, GetStockRequest, InventoryClient, InventoryReason, ListItemsRequest, Money,
-    ReleaseRequest, ReservationState, ReserveRequest, TakeBackRequest,
+    AddStockRequest, ConfirmRequest, GetStockRequest, InventoryClient, InventoryReason, ListItemsRequest,
+    Money, ReleaseRequest, ReservationState, ReserveRequest, TakeBackRequest,
 };
 use orders_api::{
-    CancelOrderRequest, GetOrderRequest, ListOrdersRequest, OrderState, OrdersClient, OrdersReason, PlaceOrderRequest,
+    CancelOrderRequest, GetOrderRequest, ListOrdersRequest, OrderState, OrdersClient, OrdersReason,
+    PlaceOrderRequest,
 };
-use payments_api::{ChargeRequest, ChargeState, GetChargeRequest, PaymentsClient, PaymentsReason, RefundRequest};
+use payments_api::{
+    ChargeRequest, ChargeState, GetChargeRequest, PaymentsClient, PaymentsReason, RefundRequest,
+};
 use users_api::{CreateUserRequest, GetUserRequest, ListUsersRequest, UsersClient, UsersReason};
 
 under_every_runner!(
@@ -40,7 +43,12 @@ fn reserve(id: &str, sku: &str, quantity: i32) -> ReserveRequest {
 
 fn charge(id: &str, minor_units: i64, card: &str) -> ChargeRequest {
     let amount = payments_api::Money { currency_code: "EUR".into(), minor_units };
-    ChargeRequest { charge_id: id.into(), order_id: "o".into(), amount: Some(amount), card_token: card.into() }
+    ChargeRequest {
+        charge_id: id.into(),
+        order_id: "o".into(),
+        amount: Some(amount),
+        card_token: card.into(),
+    }
 }
 
 async fn stock(inventory: &InventoryClient, cx: &Context, sku: &str) -> (i32, i32) {
@@ -166,13 +174,24 @@ async fn every_mutating_call_sent_twice_has_one_effect_and_one_answer(runner: Ru
     twice!(app, inventory.reserve, reserve("r1", "pot-clay", 2), reserve("r1", "pot-clay", 3));
     inventory.reserve(&app.context(), reserve("r2", "pot-clay", 1)).await.unwrap();
     let id = |id: &str| id.to_owned();
-    twice!(app, inventory.release, ReleaseRequest { reservation_id: id("r1") }, ReleaseRequest { reservation_id: id("z") });
-    twice!(app, inventory.confirm, ConfirmRequest { reservation_id: id("r2") }, ConfirmRequest { reservation_id: id("z") });
+    twice!(
+        app,
+        inventory.release,
+        ReleaseRequest { reservation_id: id("r1") },
+        ReleaseRequest { reservation_id: id("z") }
+    );
+    twice!(
+        app,
+        inventory.confirm,
+        ConfirmRequest { reservation_id: id("r2") },
+        ConfirmRequest { reservation_id: id("z") }
+    );
     let back = |reservation: &str| TakeBackRequest { reservation_id: id(reservation) };
     twice!(app, inventory.take_back, back("r2"), back("z"));
     twice!(app, payments.charge, charge("c1", 500, "tok_visa"), charge("c1", 600, "tok_visa"));
     twice!(app, payments.refund, RefundRequest { charge_id: id("c1") }, RefundRequest { charge_id: id("z") });
-    let placed = twice!(app, orders.place_order, order("tea-assam", 2, "tok_visa"), order("tea-assam", 3, "tok_visa"));
+    let placed =
+        twice!(app, orders.place_order, order("tea-assam", 2, "tok_visa"), order("tea-assam", 3, "tok_visa"));
     let cancel = |order: &str| CancelOrderRequest { order_id: order.to_owned() };
     let cx = app.context();
     assert_eq!(stock(&inventory, &cx, "tea-assam").await, (98, 0), "one order of two");

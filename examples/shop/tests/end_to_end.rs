@@ -42,7 +42,8 @@ async fn catalogue_and_users(http: &Http, heard: &mut Heard) {
     let first = heard.note("items", &http.get("/v1/items?page_size=3").await).json();
     assert_eq!(first["items"].as_array().expect("items").len(), 3);
     let token = first["nextPageToken"].as_str().expect("a token");
-    let second = heard.note("items 2", &http.get(&format!("/v1/items?pageSize=3&pageToken={token}")).await).json();
+    let second =
+        heard.note("items 2", &http.get(&format!("/v1/items?pageSize=3&pageToken={token}")).await).json();
     assert_eq!(second["items"].as_array().expect("items").len(), 1);
     let created = http.post("/v1/users", "u1", r#"{"email":"Bo@example.com","displayName":"Bo"}"#).await;
     assert_eq!(heard.note("create user", &created).status, 200);
@@ -104,7 +105,8 @@ async fn keys(http: &Http, heard: &mut Heard) {
     let other = http.post("/v1/orders", "o1", &order("tea-assam", 5, "tok_visa")).await;
     assert_eq!(heard.note("other payload", &other).status, 422);
     assert_eq!(other.json()["reason"], "IDEMPOTENCY_KEY_REUSED");
-    let malformed = http.send("POST", "/v1/orders", &[("idempotency-key", "\"open")], &order("tea-assam", 1, "t")).await;
+    let malformed =
+        http.send("POST", "/v1/orders", &[("idempotency-key", "\"open")], &order("tea-assam", 1, "t")).await;
     assert_eq!(heard.note("malformed key", &malformed).status, 400);
     let other_tenant = [("drystone-tenant", "acme"), ("idempotency-key", "o1")];
     let walled = http.send("POST", "/v1/orders", &other_tenant, &order("tea-assam", 2, "tok_visa")).await;
@@ -152,7 +154,8 @@ async fn told(shape: Shape) -> Vec<String> {
     let shop = Shop::start(shape).await;
     let heard = story(&shop.http).await;
     let metrics = shop.http.get("/metrics").await.body;
-    let counted = |name: &str| metrics.lines().any(|line| line.starts_with(&format!("{name}{{from=\"orders\"")));
+    let counted =
+        |name: &str| metrics.lines().any(|line| line.starts_with(&format!("{name}{{from=\"orders\"")));
     let seen = (counted("drystone_encoded_bytes_total"), counted("drystone_remote_bytes_total"));
     let expected = match shape {
         Shape::Whole => (false, false),

@@ -40,11 +40,18 @@ async fn place(http: &Http, key: &str, unavailable: &AtomicUsize) -> Answer {
 async fn conserved(http: &Http, placed: &BTreeMap<String, Answer>, units_before: i64) {
     let stock = http.get("/v1/stock/tea-assam").await.json();
     let sold = i64::try_from(placed.len()).expect("a small number");
-    assert_eq!((stock["available"].as_i64(), stock["reserved"].as_i64()), (Some(units_before - sold), Some(0)));
+    assert_eq!(
+        (stock["available"].as_i64(), stock["reserved"].as_i64()),
+        (Some(units_before - sold), Some(0))
+    );
     let mut ids = std::collections::BTreeSet::new();
     for (key, answer) in placed {
         let id = answer.json()["id"].as_str().expect("an id").to_owned();
-        assert_eq!(http.get(&format!("/v1/orders/{id}")).await.body, answer.body, "{key} is as it was acknowledged");
+        assert_eq!(
+            http.get(&format!("/v1/orders/{id}")).await.body,
+            answer.body,
+            "{key} is as it was acknowledged"
+        );
         let charge = http.get(&format!("/v1/charges/{id}")).await.json();
         assert_eq!(charge["state"], "CHARGE_STATE_CAPTURED", "{key}");
         ids.insert(id);
@@ -69,7 +76,9 @@ async fn what_was_acknowledged_is_there_after_kill_9() {
                     let key = format!("r{round}w{worker}n{n}");
                     let headers = [("idempotency-key", key.as_str())];
                     let body = order("tea-assam", 1, "tok_visa");
-                    let Some(answer) = http.try_send("POST", "/v1/orders", &headers, &body).await else { return };
+                    let Some(answer) = http.try_send("POST", "/v1/orders", &headers, &body).await else {
+                        return;
+                    };
                     assert_eq!(answer.status, 200, "{answer:?}");
                     acknowledged.lock().expect("no panic").insert(key, answer);
                 }
@@ -151,7 +160,8 @@ async fn a_half_placed_order_is_visible_and_its_retry_completes_it_once() {
     let ports: Vec<(String, String)> = ["MAIN", "INVENTORY", "PAYMENTS"]
         .iter()
         .map(|name| {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+            let free =
+                std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
             (format!("DRYSTONE__PROCESSES__{name}__LISTEN"), free.to_string())
         })
         .collect();
@@ -165,7 +175,11 @@ async fn a_half_placed_order_is_visible_and_its_retry_completes_it_once() {
     assert_eq!((failed.status, &failed.json()["code"]), (503, &"UNAVAILABLE".into()), "{failed:?}");
     assert!(began.elapsed() < Duration::from_secs(2), "within the deadline");
     let listed = http.get("/v1/orders?state=ORDER_STATE_PLACING").await.json();
-    assert_eq!(listed["orders"].as_array().map(Vec::len), Some(1), "the half-placed order is visible: {listed}");
+    assert_eq!(
+        listed["orders"].as_array().map(Vec::len),
+        Some(1),
+        "the half-placed order is visible: {listed}"
+    );
     assert_eq!(http.get("/v1/stock/tea-assam").await.json()["reserved"], 2);
     payments = process("payments", data.path(), &ports);
     let placed = http.post("/v1/orders", "k", &order("tea-assam", 2, "tok_visa")).await;

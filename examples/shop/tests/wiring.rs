@@ -12,8 +12,9 @@ use axum::routing::get;
 use drystone::{App, Context, Error, Module, Result};
 use drystone_testkit::{Program, TestApp};
 use inventory_api::{
-    AddStockRequest, ConfirmRequest, GetStockRequest, Inventory, InventoryClient, InventoryReason, InventoryServer,
-    ListItemsRequest, ListItemsResponse, ReleaseRequest, Reservation, ReserveRequest, Stock, TakeBackRequest,
+    AddStockRequest, ConfirmRequest, GetStockRequest, Inventory, InventoryClient, InventoryReason,
+    InventoryServer, ListItemsRequest, ListItemsResponse, ReleaseRequest, Reservation, ReserveRequest, Stock,
+    TakeBackRequest,
 };
 use orders_api::{OrdersClient, OrdersReason, PlaceOrderRequest};
 use payments_api::{
@@ -22,7 +23,8 @@ use payments_api::{
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 use users_api::{
-    CreateUserRequest, GetUserRequest, ListUsersRequest, ListUsersResponse, User, Users, UsersClient, UsersServer,
+    CreateUserRequest, GetUserRequest, ListUsersRequest, ListUsersResponse, User, Users, UsersClient,
+    UsersServer,
 };
 
 /// An inventory that knows every item and has none of it.
@@ -95,8 +97,12 @@ async fn one_module_runs_with_the_others_faked() {
         .start()
         .await;
     let orders: OrdersClient = app.client();
-    let request =
-        PlaceOrderRequest { user_id: "eve".into(), sku: "any".into(), quantity: 1, card_token: "tok_visa".into() };
+    let request = PlaceOrderRequest {
+        user_id: "eve".into(),
+        sku: "any".into(),
+        quantity: 1,
+        card_token: "tok_visa".into(),
+    };
     let error = orders.place_order(&app.keyed("k"), request).await.unwrap_err();
     assert!(error.is(OrdersReason::OutOfStock), "{error:?}");
     app.finish().await;
@@ -124,14 +130,21 @@ async fn refusal(app: App) -> String {
     let data = TempDir::new().expect("a temporary directory");
     let settings = format!("[app]\ndata = {:?}\n", data.path().display().to_string());
     let error = app.settings(&settings).start().await.expect_err("the application must not start");
-    assert_eq!(std::fs::read_dir(data.path()).expect("the directory").count(), 0, "nothing was opened: {error}");
+    assert_eq!(
+        std::fs::read_dir(data.path()).expect("the directory").count(),
+        0,
+        "nothing was opened: {error}"
+    );
     error.to_string()
 }
 
 #[tokio::test]
 async fn wiring_that_does_not_fit_is_refused_with_names_and_remedy() {
     let unserved = refusal(App::new("x").module(orders::module()).module(users::module())).await;
-    assert!(unserved.contains("module `orders` calls shop.inventory.v1.Inventory, which no module serves"), "{unserved}");
+    assert!(
+        unserved.contains("module `orders` calls shop.inventory.v1.Inventory, which no module serves"),
+        "{unserved}"
+    );
     let twice = |name| Module::new(name).wire(|w| w.serve(UsersServer::new(Everyone)));
     let served_twice = refusal(App::new("x").module(twice("a")).module(twice("b"))).await;
     assert!(served_twice.contains("shop.users.v1.Users is served by `a` and by `b`"), "{served_twice}");
@@ -142,7 +155,9 @@ async fn wiring_that_does_not_fit_is_refused_with_names_and_remedy() {
     });
     let missing = refusal(App::new("x").module(secret)).await;
     assert!(missing.contains("DRYSTONE_SECRET__A__API"), "{missing}");
-    let typo = refusal(App::new("x").module(users::module()).settings("[modules.users]\nseed_tenan = \"d\"\n")).await;
+    let typo =
+        refusal(App::new("x").module(users::module()).settings("[modules.users]\nseed_tenan = \"d\"\n"))
+            .await;
     assert!(typo.contains("seed_tenan"), "{typo}");
 }
 
@@ -167,8 +182,17 @@ async fn a_cycle_of_calls_needs_a_reason() {
     let error = refusal(circle()).await;
     assert!(error.contains("a -> b -> c -> a") && error.contains("[[graph.allowed_cycles]]"), "{error}");
     let allowed = "[[graph.allowed_cycles]]\nthrough = [\"a\", \"b\", \"c\"]\nreason = ";
-    assert!(refusal(circle().settings(&format!("{allowed}\"\"\n"))).await.contains("cycle"), "a reason is not empty");
-    circle().settings(&format!("{allowed}\"they are old friends\"\n")).start().await.expect("allowed").stop().await;
+    assert!(
+        refusal(circle().settings(&format!("{allowed}\"\"\n"))).await.contains("cycle"),
+        "a reason is not empty"
+    );
+    circle()
+        .settings(&format!("{allowed}\"they are old friends\"\n"))
+        .start()
+        .await
+        .expect("allowed")
+        .stop()
+        .await;
 }
 
 /// Runs the binary to its end.
@@ -184,13 +208,20 @@ fn the_binary_shows_graph_routes_and_settings() {
     assert!(ok && graph.contains("calls  shop.inventory.v1.Inventory (inventory, remote)"), "{graph}");
     assert!(graph.contains("calls  shop.users.v1.Users (users)"), "{graph}");
     let (ok, mermaid) = shop(&["graph", "--mermaid"], &[], dir.path());
-    assert!(ok && mermaid.starts_with("flowchart LR") && mermaid.contains("orders -->|shop.payments.v1.Payments| payments"));
+    assert!(
+        ok && mermaid.starts_with("flowchart LR")
+            && mermaid.contains("orders -->|shop.payments.v1.Payments| payments")
+    );
     let (ok, routes) = shop(&["routes"], &[], dir.path());
     assert!(ok && routes.contains("POST") && routes.contains("/v1/orders/{order_id}:cancel"), "{routes}");
-    let secret = [("DRYSTONE__STORE__URL", "postgres://app:hunter2@db/shop"), ("DRYSTONE__GATEWAY__TENANT", "acme")];
+    let secret =
+        [("DRYSTONE__STORE__URL", "postgres://app:hunter2@db/shop"), ("DRYSTONE__GATEWAY__TENANT", "acme")];
     let (ok, config) = shop(&["config"], &secret, dir.path());
     assert!(ok && !config.contains("hunter2"), "{config}");
-    assert!(config.contains("gateway.tenant = \"acme\"") && config.contains("# $DRYSTONE__GATEWAY__TENANT"), "{config}");
+    assert!(
+        config.contains("gateway.tenant = \"acme\"") && config.contains("# $DRYSTONE__GATEWAY__TENANT"),
+        "{config}"
+    );
     assert_eq!(std::fs::read_dir(dir.path()).expect("the directory").count(), 0, "showing opens nothing");
 }
 
@@ -232,7 +263,8 @@ fn a_second_signal_stops_at_once() {
     let address = program.wait_for("REST and gRPC").replace("http://", "");
     // A request whose body never comes keeps the process draining.
     let mut open = std::net::TcpStream::connect(address).expect("a connection");
-    let head = "POST /v1/users HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let head =
+        "POST /v1/users HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
     open.write_all(head.as_bytes()).expect("half a request");
     program.signal(2);
     program.wait_for("main stops");

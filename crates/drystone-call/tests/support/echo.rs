@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use drystone_call::codegen::BoxFuture;
 use drystone_call::{
-    CallFn, Channel, Context, ContractInfo, Effect, Home, KeyGate, KeyPolicy, MethodInfo, MethodVisitor, Mounted,
-    Principal, Result, Runner, ServiceDef, TenantId,
+    CallFn, Channel, Context, ContractInfo, Effect, Home, KeyGate, KeyPolicy, MethodInfo, MethodVisitor,
+    Mounted, Principal, Result, Runner, ServiceDef, TenantId,
 };
 
 /// A message that can nest in itself.
@@ -46,7 +46,8 @@ static CONTRACT: ContractInfo = ContractInfo {
 };
 
 /// What serves both methods.
-pub(crate) type Handler = Arc<dyn for<'a> Fn(&'a mut Context, Note) -> BoxFuture<'a, Result<Note>> + Send + Sync>;
+pub(crate) type Handler =
+    Arc<dyn for<'a> Fn(&'a mut Context, Note) -> BoxFuture<'a, Result<Note>> + Send + Sync>;
 
 /// The object-safe form of the contract's trait.
 pub(crate) trait EchoDyn: Send + Sync + 'static {
@@ -86,7 +87,11 @@ pub(crate) enum Local {
 pub(crate) const BOTH: [Local; 2] = [Local::Direct, Local::Encoded];
 
 /// A channel of module `caller` to module `callee`, which serves `handler`.
-pub(crate) fn channel(local: Local, gate: Option<Arc<dyn KeyGate>>, handler: Handler) -> Channel<dyn EchoDyn> {
+pub(crate) fn channel(
+    local: Local,
+    gate: Option<Arc<dyn KeyGate>>,
+    handler: Handler,
+) -> Channel<dyn EchoDyn> {
     let service: Arc<dyn EchoDyn> = Arc::new(Served(handler));
     let mounted = Arc::new(Mounted::new(service, Home::of_system("callee"), gate));
     let channel = Channel::unbound(Some("caller"), "caller");
@@ -112,7 +117,11 @@ pub(crate) fn context() -> Context {
 }
 
 /// Calls a method.
-pub(crate) async fn call(channel: &Channel<dyn EchoDyn>, cx: &Context, method: usize, req: Note) -> Result<Note> {
+pub(crate) async fn call(
+    channel: &Channel<dyn EchoDyn>,
+    cx: &Context,
+    method: usize,
+    req: Note,
+) -> Result<Note> {
     channel.unary(cx, &METHODS[method], req, CALL).await
 }
-

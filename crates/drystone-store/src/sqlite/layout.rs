@@ -21,6 +21,12 @@ impl Layout {
     /// # Errors
     /// `UNAVAILABLE` if the directory cannot be written, `FAILED_PRECONDITION` if another process has it.
     pub(crate) fn open(dir: &Path, module: &str) -> Result<Self> {
+        // A module's name becomes a directory's, as a tenant's becomes a file's: the same alphabet leads nowhere else.
+        if TenantId::new(module).is_err() {
+            return Err(Error::invalid_argument(format!(
+                "{module:?} cannot name a directory: name modules by a-z, 0-9, '-' and '_'"
+            )));
+        }
         let root = dir.join(module);
         make_private(&root.join("tenants")).map_err(|cause| unusable(&root, cause))?;
         let path = root.join("lock");

@@ -220,12 +220,14 @@ impl SqliteModule {
     /// Lets what was begun end and closes the files.
     pub(crate) async fn close(&self) -> Result<()> {
         let entries = std::mem::take(&mut self.opened().files);
+        // One file that does not close keeps the others from nothing.
+        let mut first = Ok(());
         for entry in entries.into_values() {
             if let Some(file) = entry.file.get() {
-                file.queue.retire().await?;
+                first = first.and(file.queue.retire().await);
             }
         }
-        self.shared.queue.retire().await
+        first.and(self.shared.queue.retire().await)
     }
 }
 

@@ -101,7 +101,7 @@ impl Queue {
         let waiting = {
             let mut state = self.lock();
             if state.closed {
-                return Err(closed());
+                return Err(closing());
             }
             if state.watch.is_none() {
                 state.watches += 1;
@@ -120,7 +120,7 @@ impl Queue {
         let _waiting = Waiting::new(&self.counters);
         match tokio::time::timeout_at(deadline, waiting).await {
             Ok(Ok(hold)) => Ok(hold),
-            Ok(Err(_)) => Err(closed()),
+            Ok(Err(_)) => Err(closing()),
             Err(_) => Err(too_late("the tenant's other writers")),
         }
     }
@@ -162,17 +162,25 @@ impl Queue {
             let mut hold = self.acquire(Instant::now() + 2 * self.hold_limit).await?;
             let resting = hold.slot.lock().writer.take_if(|writer| !writer.has_effects());
             if let Some(writer) = resting {
-                let mut state = self.lock();
-                state.closed = true;
-                state.holder = None;
-                state.waiters.clear();
-                drop(state);
+                self.lock_out();
                 // Closing the last connection copies the log into the file, which is work for a disk.
-                self.committer.later(Box::new(move || drop(writer)));
-                return Ok(());
+                let (done, closed) = oneshot::channel();
+                self.committer.later(Box::new(move || {
+                    drop(writer);
+                    let _ = done.send(());
+                }));
+                return closed.await.map_err(|_| closing());
             }
             hold.give_up();
         }
+    }
+
+    /// Lets nobody else in; who waits is told so.
+    fn lock_out(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.holder = None;
+        state.waiters.clear();
     }
 
     /// Takes the writer from a holder who has held it too long; says when to look again, or `None` when nobody writes.
@@ -210,7 +218,7 @@ impl Hold {
     }
 }
 
-fn closed() -> Error {
+fn closing() -> Error {
     Error::unavailable("the store is closing; try again when the process is back")
 }
 

@@ -123,3 +123,15 @@ async fn records_are_forgotten_after_their_time() {
         assert_eq!(client.call(&keyed(&world, "k"), "a").await.1, replayed, "after {days} more days");
     }
 }
+
+#[tokio::test]
+async fn no_name_leads_out_of_the_directory() {
+    let world = World::sqlite().await;
+    for name in ["..", "a/b", "", "/etc", "a\0"] {
+        assert!(drystone_call::TenantId::new(name).is_err(), "{name:?}");
+        let store = Store::unopened(name);
+        let mut config = world.config();
+        config.home = drystone_call::Home::of_system(name);
+        assert_eq!(store.open(config).await.unwrap_err().code(), Code::InvalidArgument, "{name:?}");
+    }
+}

@@ -31,7 +31,9 @@ impl From<ReservationRow> for Reservation {
 pub(crate) async fn reserve(store: &Store, cx: &mut Context, req: ReserveRequest) -> Result<Reservation> {
     positive("quantity", req.quantity)?;
     if req.reservation_id.is_empty() {
-        return Err(Error::invalid_argument("the reservation has no id").violation("reservation_id", "is empty"));
+        return Err(
+            Error::invalid_argument("the reservation has no id").violation("reservation_id", "is empty")
+        );
     }
     let mut tx = store.begin(cx).await?;
     let item: Option<StockRow> =

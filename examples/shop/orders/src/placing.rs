@@ -1,9 +1,7 @@
 //! Placing an order, step by step, so that an interrupted one can be taken up again.
 
 use drystone::prelude::*;
-use inventory_api::{
-    ConfirmRequest, GetStockRequest, InventoryReason, ReleaseRequest, ReserveRequest,
-};
+use inventory_api::{ConfirmRequest, GetStockRequest, InventoryReason, ReleaseRequest, ReserveRequest};
 use orders_api::{Order, OrderState, OrdersReason, PlaceOrderRequest};
 use payments_api::{ChargeRequest, Money, PaymentsReason};
 use users_api::{GetUserRequest, UsersReason};
@@ -30,7 +28,8 @@ impl OrdersService {
         if let Err(error) = self.reserve(cx, &order).await {
             return match InventoryReason::of(&error) {
                 Some(InventoryReason::OutOfStock) => {
-                    let text = format!("fewer than {} units of {:?} are available", order.quantity, order.sku);
+                    let text =
+                        format!("fewer than {} units of {:?} are available", order.quantity, order.sku);
                     self.decline(cx, order, OrdersReason::OutOfStock.error(text)).await
                 }
                 _ => Err(error),
@@ -65,7 +64,9 @@ impl OrdersService {
         let price = match stock {
             Ok(stock) => stock.price.unwrap_or_default(),
             Err(error) if error.is(InventoryReason::UnknownSku) => {
-                return Ok(Err(OrdersReason::UnknownSku.error(format!("the catalogue has no item {:?}", req.sku))));
+                return Ok(Err(
+                    OrdersReason::UnknownSku.error(format!("the catalogue has no item {:?}", req.sku))
+                ));
             }
             Err(error) => return Err(error),
         };
@@ -110,14 +111,19 @@ impl OrdersService {
     async fn charge(&self, cx: &Context, order: &OrderRow, card_token: String) -> Result<()> {
         let amount = Money { currency_code: order.currency_code.clone(), minor_units: order.total_minor };
         let (charge_id, order_id) = (order.id.clone(), order.id.clone());
-        self.payments.charge(cx, ChargeRequest { charge_id, order_id, amount: Some(amount), card_token }).await?;
+        self.payments
+            .charge(cx, ChargeRequest { charge_id, order_id, amount: Some(amount), card_token })
+            .await?;
         Ok(())
     }
 
     async fn confirm(&self, cx: &mut Context, mut order: OrderRow) -> Result<Order> {
         order.state = OrderState::Confirmed as i32;
         let mut tx = self.store.begin(cx).await?;
-        tx.query("update orders set state = $2 where id = $1").bind((&order.id, order.state)).execute().await?;
+        tx.query("update orders set state = $2 where id = $1")
+            .bind((&order.id, order.state))
+            .execute()
+            .await?;
         tx.commit_with(order.into()).await
     }
 

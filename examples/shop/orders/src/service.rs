@@ -63,7 +63,10 @@ impl Orders for OrdersService {
         self.inventory.take_back(cx, TakeBackRequest { reservation_id: order.id.clone() }).await?;
         order.state = OrderState::Cancelled as i32;
         let mut tx = self.store.begin(cx).await?;
-        tx.query("update orders set state = $2 where id = $1").bind((&order.id, order.state)).execute().await?;
+        tx.query("update orders set state = $2 where id = $1")
+            .bind((&order.id, order.state))
+            .execute()
+            .await?;
         tx.commit_with(order.into()).await
     }
 }

@@ -13,6 +13,9 @@ use crate::service::PaymentsService;
 #[must_use]
 pub fn module() -> Module {
     Module::new("payments").migrations(migrations!("migrations")).wire(|w| {
-        w.serve(PaymentsServer::new(PaymentsService { store: w.store(), provider: w.config::<ProviderSettings>() }));
+        w.serve(PaymentsServer::new(PaymentsService {
+            store: w.store(),
+            provider: w.config::<ProviderSettings>(),
+        }));
     })
 }
