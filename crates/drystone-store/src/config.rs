@@ -56,6 +56,8 @@ pub struct Testing {
     pub synchronous_off: bool,
     /// The file's limit in pages: a full disk, at will.
     pub max_pages: Option<u32>,
+    /// How old a group may grow before it is committed, where the machine's pace must not decide.
+    pub group_age: Option<Duration>,
 }
 
 impl StoreConfig {

@@ -23,6 +23,7 @@ use crate::migrate::Migration;
 #[derive(Clone)]
 pub(crate) struct FileConfig {
     pub(crate) durability: Durability,
+    pub(crate) group_age: Duration,
     pub(crate) hold_limit: Duration,
     pub(crate) max_readers: usize,
     pub(crate) committer: Committer,
@@ -60,7 +61,7 @@ impl DbFile {
         let conn = Conn::writer(&path, config.durability).map_err(|cause| unusable(&path, cause))?;
         migrate(&conn, kind, migrations, &path.display().to_string(), times.now)?;
         conn.own(|db| keys::forget(db, times.forget_before))?;
-        let writer = Box::new(Writer::new(conn, Arc::clone(&config.counters)));
+        let writer = Box::new(Writer::new(conn, Arc::clone(&config.counters), config.group_age));
         let queue =
             Queue::new(writer, config.committer.clone(), Arc::clone(&config.counters), config.hold_limit);
         Ok(Arc::new(Self {

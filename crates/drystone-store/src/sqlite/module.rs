@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use drystone_call::{Admission, Claim, Error, KeyUse, Result, TenantId};
 use tokio::sync::OnceCell;
@@ -17,6 +18,7 @@ use super::layout::Layout;
 use super::read::SqliteRead;
 use super::schema::Kind;
 use super::tx::SqliteTx;
+use super::writer::OLDEST;
 use crate::clock::millis;
 use crate::config::StoreConfig;
 use crate::keys::Claims;
@@ -61,6 +63,7 @@ impl SqliteModule {
             .map_err(|cause| Error::unavailable("the store's commit thread cannot start").caused_by(cause))?;
         let files = FileConfig {
             durability: durability(&config),
+            group_age: group_age(&config),
             hold_limit: config.hold_limit,
             max_readers: config.max_readers,
             committer,
@@ -245,6 +248,16 @@ fn durability(config: &StoreConfig) -> Durability {
 #[cfg(not(feature = "testing"))]
 fn durability(_: &StoreConfig) -> Durability {
     Durability::default()
+}
+
+#[cfg(feature = "testing")]
+fn group_age(config: &StoreConfig) -> Duration {
+    config.testing.group_age.unwrap_or(OLDEST)
+}
+
+#[cfg(not(feature = "testing"))]
+fn group_age(_: &StoreConfig) -> Duration {
+    OLDEST
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -12,7 +12,7 @@ use crate::metrics::Counters;
 /// The most transactions of one group, which bounds what one failure takes along.
 const MOST_MEMBERS: usize = 256;
 /// A group older than this is committed before the next writer starts, which bounds how long the first member waits.
-const OLDEST: Duration = Duration::from_millis(10);
+pub(crate) const OLDEST: Duration = Duration::from_millis(10);
 
 /// How a group ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +56,12 @@ pub(crate) struct Writer {
     group: Option<Group>,
     level: Level,
     counters: Arc<Counters>,
+    group_age: Duration,
 }
 
 impl Writer {
-    pub(crate) fn new(conn: Conn, counters: Arc<Counters>) -> Self {
-        Self { conn, keys_recorded: 0, group: None, level: Level::None, counters }
+    pub(crate) fn new(conn: Conn, counters: Arc<Counters>, group_age: Duration) -> Self {
+        Self { conn, keys_recorded: 0, group: None, level: Level::None, counters, group_age }
     }
 
     /// Begins a transaction, in the group that is open or in a new one.
@@ -130,7 +131,9 @@ impl Writer {
 
     /// Whether another transaction may still join the open group.
     pub(crate) fn may_pass(&self) -> bool {
-        self.group.as_ref().is_none_or(|group| group.effects < MOST_MEMBERS && group.since.elapsed() < OLDEST)
+        self.group
+            .as_ref()
+            .is_none_or(|group| group.effects < MOST_MEMBERS && group.since.elapsed() < self.group_age)
     }
 
     /// Whether something waits to be committed.

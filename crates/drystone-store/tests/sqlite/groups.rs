@@ -35,7 +35,7 @@ fn started<'f, T>(future: impl Future<Output = T> + 'f) -> Pinned<'f, T> {
 
 /// A world whose tenant's file is open, and contexts of that tenant.
 async fn contended() -> (World, [Context; 3]) {
-    let world = World::sqlite().await;
+    let world = World::sqlite_with(|config| config.testing.group_age = Some(Duration::from_hours(1))).await;
     world.skus(&mut world.cx()).await;
     let contexts = [world.cx(), world.cx(), world.cx()];
     (world, contexts)
@@ -105,7 +105,10 @@ async fn a_submitted_commit_needs_no_caller() {
     let (world, [mut a, mut b, _]) = contended().await;
     let mut first = world.store.begin(&mut a).await.unwrap();
     insert(&mut first, "a").await;
-    drop(started(first.commit()));
+    // Nobody waits for the writer, so the commit may be over before this poll is.
+    let mut commit = Box::pin(first.commit());
+    let _ = poll_once(&mut commit);
+    drop(commit);
     // The next in the queue follows the first one's commit.
     world.store.begin(&mut b).await.unwrap().commit().await.unwrap();
     assert_eq!(world.skus(&mut world.cx()).await, ["a"]);
@@ -142,7 +145,11 @@ async fn an_answer_waits_for_the_rows_that_it_rests_on() {
 
 #[tokio::test]
 async fn a_full_disk_takes_the_group_along_and_nobody_is_lied_to() {
-    let world = World::sqlite_with(|config| config.testing.max_pages = Some(60)).await;
+    let world = World::sqlite_with(|config| {
+        config.testing.max_pages = Some(60);
+        config.testing.group_age = Some(Duration::from_hours(1));
+    })
+    .await;
     world.skus(&mut world.cx()).await;
     let (mut a, b, mut c) = (world.cx(), world.cx(), world.cx());
     let client = looking(&world);
