@@ -11,6 +11,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use crate::context::Place;
 use crate::home::Home;
 use crate::metrics::EdgeMetrics;
 use crate::serve::{Mounted, report};
@@ -62,7 +63,8 @@ pub struct Channel<S: ?Sized> {
 struct Link<S: ?Sized> {
     /// The calling module, or `None` for a caller outside every module, as the gateway is.
     from: Option<Arc<str>>,
-    home: Arc<Home>,
+    /// Where the calls execute, once the link is bound.
+    place: OnceLock<Arc<Place>>,
     metrics: Arc<EdgeMetrics>,
     runner: OnceLock<Runner<S>>,
 }
@@ -73,7 +75,7 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
     pub fn unbound(from: Option<&str>, name: &str) -> Self {
         let link = Link {
             from: from.map(Arc::from),
-            home: Home::of_system(name),
+            place: OnceLock::new(),
             metrics: Arc::new(EdgeMetrics::new(name.into(), S::contract())),
             runner: OnceLock::new(),
         };
@@ -82,6 +84,12 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
 
     /// Binds the channel to a runner; only the first call has an effect.
     pub fn bind(&self, runner: Runner<S>) {
+        let home = match &runner {
+            Runner::Direct(mounted) | Runner::Encoded(mounted) => Arc::clone(mounted.home()),
+            // The callee's context is made in its own process; this one only carries what travels.
+            Runner::Remote(_) => Home::of_system(&self.link.metrics.from),
+        };
+        let _ = self.link.place.set(Arc::new(Place { home, from: self.link.from.clone() }));
         let _ = self.link.runner.set(runner);
     }
 
@@ -160,10 +168,10 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
     ) -> Result<(Resp, bool)> {
         let path = method.path;
         let bytes = &self.link.metrics.encoded_bytes;
+        let place = self.link.place.get().ok_or_else(|| not_bound(path))?;
         match self.link.runner.get().ok_or_else(|| not_bound(path))? {
             Runner::Direct(mounted) => {
-                let mut onward =
-                    cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label, now)?;
+                let mut onward = cx.onward(place, method, self.label, now)?;
                 req.check_size(path)?;
                 // Only a message that can nest in itself can nest too deep, and only decoding finds out.
                 let req =
@@ -178,15 +186,14 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
                 Ok((resp, replayed))
             }
             Runner::Encoded(mounted) => {
-                let mut onward =
-                    cx.onward(self.link.from.as_ref(), mounted.home(), method, self.label, now)?;
+                let mut onward = cx.onward(place, method, self.label, now)?;
                 let req = recode::<Req>(&req, path, bytes)?;
                 let (resp, replayed) =
                     mounted.serve(method, &mut onward, req, call, now).await.map_err(recode_error)?;
                 Ok((recode::<Resp>(&resp, path, bytes)?, replayed))
             }
             Runner::Remote(remote) => {
-                let onward = cx.onward(self.link.from.as_ref(), &self.link.home, method, self.label, now)?;
+                let onward = cx.onward(place, method, self.label, now)?;
                 req.check_size(path)?;
                 let reply = self.send(&**remote, &onward, method, req.encode_to_vec().into()).await?;
                 Ok((Resp::from_binary(reply.body, path)?, reply.replayed))

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -25,12 +25,29 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// [`Context`] dereferences to it, and an open transaction offers it as `tx.caller()`.
 pub struct Caller {
     pub(crate) who: Arc<Who>,
-    pub(crate) home: Arc<Home>,
-    pub(crate) from: Option<Arc<str>>,
+    pub(crate) place: Arc<Place>,
     pub(crate) deadline: Instant,
     pub(crate) trace: TraceContext,
     pub(crate) key: Option<IdempotencyKey>,
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// Where a call executes and from where it came: the same for every call on an edge, and made once for it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) home: Arc<Home>,
+    pub(crate) from: Option<Arc<str>>,
+}
+
+/// What most calls never need; apart, so that a context is small and cheap to move.
+#[derive(Default)]
+struct Rare {
     notes: Mutex<Vec<(&'static str, String)>>,
+    /// The keyed calls made so far, by method and label.
+    used: Mutex<Vec<(usize, &'static str)>>,
+    /// What the keys of onward calls derive from, when the call has no key of its own.
+    root: Mutex<Option<[u8; 16]>>,
+    barriers: Mutex<Vec<Barrier>>,
 }
 
 /// What stays the same along a chain of calls.
@@ -87,25 +104,25 @@ impl Caller {
     /// The module that is executing.
     #[must_use]
     pub fn module(&self) -> &str {
-        &self.home.module
+        &self.place.home.module
     }
 
     /// The module that called, or `None` at the root of a chain.
     #[must_use]
     pub fn calling_module(&self) -> Option<&str> {
-        self.from.as_deref()
+        self.place.from.as_deref()
     }
 
     /// The time of day on the module's clock.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        self.home.clock.now()
+        self.place.home.clock.now()
     }
 
     /// A new id: a version 7 UUID of the module's clock and ids.
     #[must_use]
     pub fn new_id(&self) -> Uuid {
-        self.home.new_id()
+        self.place.home.new_id()
     }
 
     /// An id that a repeat of this call gets again, so that a retry finds what an interrupted first attempt left.
@@ -130,13 +147,18 @@ impl Caller {
     pub fn note(&self, name: &'static str, value: impl fmt::Display) {
         let value = value.to_string();
         tracing::debug!(target: "drystone::note", name, value);
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
+        self.rare().notes.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
     }
 
     /// What was noted so far.
     #[must_use]
     pub fn notes(&self) -> Vec<(&'static str, String)> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let rare = self.rare.get();
+        rare.map(|rare| rare.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 }
 
@@ -145,8 +167,8 @@ impl fmt::Debug for Caller {
         f.debug_struct("Caller")
             .field("tenant", self.tenant())
             .field("principal", self.principal())
-            .field("module", &self.home.module)
-            .field("from", &self.from)
+            .field("module", &self.place.home.module)
+            .field("from", &self.place.from)
             .field("key", &self.key)
             .field("trace", &self.trace)
             .finish_non_exhaustive()
@@ -163,19 +185,12 @@ pub type Barrier = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 /// `Context` cannot be cloned; work that outlives the call takes a [`Context::detach`]ed one.
 pub struct Context {
     pub(crate) caller: Caller,
-    onward: Onward,
+    /// Whether the key goes on as it is: the context stands outside every module, as the gateway's does. Otherwise the keys of onward
+    /// calls derive from the call's own, or from random bits when it has none.
+    verbatim: bool,
     /// Boxed: most contexts have none, and every call moves its context.
     claim: Option<Box<Claim>>,
-    barriers: Mutex<Vec<Barrier>>,
     replayed: AtomicBool,
-}
-
-/// How the keys of onward calls are made.
-enum Onward {
-    /// The key goes on as it is: this context stands outside every module, as the gateway's does.
-    Verbatim,
-    /// Keys derive from the call's own key, or from random bits when it has none.
-    Derived { used: Mutex<Vec<(usize, &'static str)>>, root: Mutex<Option<[u8; 16]>> },
 }
 
 impl Deref for Context {
@@ -190,34 +205,22 @@ impl Context {
     #[must_use]
     pub fn mint(home: Arc<Home>, tenant: TenantId, principal: Principal) -> Self {
         let who = Arc::new(Who { tenant, principal, baggage: Baggage::default() });
-        Self::assemble(
-            who,
-            home,
-            None,
-            Instant::now() + DEFAULT_TIMEOUT,
-            TraceContext::root(),
-            None,
-            Onward::Verbatim,
-        )
+        let place = Arc::new(Place { home, from: None });
+        let deadline = Instant::now() + DEFAULT_TIMEOUT;
+        let minted = Self::assemble(who, place, deadline, TraceContext::root(), None);
+        Self { verbatim: true, ..minted }
     }
 
     #[inline]
     fn assemble(
         who: Arc<Who>,
-        home: Arc<Home>,
-        from: Option<Arc<str>>,
+        place: Arc<Place>,
         deadline: Instant,
         trace: TraceContext,
         key: Option<IdempotencyKey>,
-        onward: Onward,
     ) -> Self {
-        Self {
-            caller: Caller { who, home, from, deadline, trace, key, notes: Mutex::default() },
-            onward,
-            claim: None,
-            barriers: Mutex::default(),
-            replayed: AtomicBool::new(false),
-        }
+        let caller = Caller { who, place, deadline, trace, key, rare: OnceLock::new() };
+        Self { caller, verbatim: false, claim: None, replayed: AtomicBool::new(false) }
     }
 
     /// The same context with an idempotency key, which the first call made with it carries as it is.
@@ -255,15 +258,8 @@ impl Context {
     #[must_use]
     pub fn detach(&self, timeout: Duration) -> Self {
         let caller = &self.caller;
-        Self::assemble(
-            Arc::clone(&caller.who),
-            Arc::clone(&caller.home),
-            caller.from.clone(),
-            Instant::now() + timeout,
-            caller.trace.child(),
-            None,
-            Onward::derived(),
-        )
+        let (who, place) = (Arc::clone(&caller.who), Arc::clone(&caller.place));
+        Self::assemble(who, place, Instant::now() + timeout, caller.trace.child(), None)
     }
 
     /// The context that the callee of a call made `now` sees.
@@ -273,8 +269,7 @@ impl Context {
     #[inline]
     pub(crate) fn onward(
         &self,
-        from: Option<&Arc<str>>,
-        home: &Arc<Home>,
+        place: &Arc<Place>,
         method: &'static MethodInfo,
         label: &'static str,
         now: Instant,
@@ -282,12 +277,10 @@ impl Context {
         let limit = now + method.timeout.unwrap_or(DEFAULT_TIMEOUT);
         Ok(Self::assemble(
             Arc::clone(&self.caller.who),
-            Arc::clone(home),
-            from.cloned(),
+            Arc::clone(place),
             limit.min(self.caller.deadline),
             self.caller.trace.child(),
             if method.is_keyed() { self.onward_key(method, label)? } else { None },
-            Onward::derived(),
         ))
     }
 
@@ -300,13 +293,16 @@ impl Context {
         trace: TraceContext,
         key: Option<IdempotencyKey>,
     ) -> Self {
-        Self::assemble(Arc::new(who), home, from, Instant::now() + timeout, trace, key, Onward::derived())
+        Self::assemble(Arc::new(who), Arc::new(Place { home, from }), Instant::now() + timeout, trace, key)
     }
 
     fn onward_key(&self, method: &'static MethodInfo, label: &'static str) -> Result<Option<IdempotencyKey>> {
-        let Onward::Derived { used, root } = &self.onward else { return Ok(self.caller.key.clone()) };
+        if self.verbatim {
+            return Ok(self.caller.key.clone());
+        }
         let call = (std::ptr::from_ref(method).addr(), label);
-        let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
+        let rare = self.caller.rare();
+        let mut used = rare.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.contains(&call) {
             return Err(PlatformReason::CalledTwice.error(format!(
                 "{} was called twice in one handler; tell the calls apart: client.labelled(\"...\")",
@@ -318,8 +314,8 @@ impl Context {
         Ok(Some(match &self.caller.key {
             Some(key) => derive(key.as_str().as_bytes(), method.path, label),
             None => {
-                let mut root = root.lock().unwrap_or_else(PoisonError::into_inner);
-                let root = root.get_or_insert_with(|| self.caller.home.ids.next().to_be_bytes());
+                let mut root = rare.root.lock().unwrap_or_else(PoisonError::into_inner);
+                let root = root.get_or_insert_with(|| self.caller.place.home.ids.next().to_be_bytes());
                 derive(root.as_slice(), method.path, label)
             }
         }))
@@ -327,9 +323,9 @@ impl Context {
 
     /// Allows the same call again, with the same key: its outcome is open.
     pub(crate) fn may_repeat(&self, method: &'static MethodInfo, label: &'static str) {
-        if let Onward::Derived { used, .. } = &self.onward {
+        if let Some(rare) = self.caller.rare.get() {
             let call = (std::ptr::from_ref(method).addr(), label);
-            used.lock().unwrap_or_else(PoisonError::into_inner).retain(|made| *made != call);
+            rare.used.lock().unwrap_or_else(PoisonError::into_inner).retain(|made| *made != call);
         }
     }
 
@@ -353,11 +349,13 @@ impl Context {
     ///
     /// If the barrier fails, its error is the answer.
     pub fn hold_answer(&mut self, barrier: Barrier) {
-        self.barriers.get_mut().unwrap_or_else(PoisonError::into_inner).push(barrier);
+        self.caller.rare().barriers.lock().unwrap_or_else(PoisonError::into_inner).push(barrier);
     }
 
     pub(crate) fn take_barriers(&mut self) -> Vec<Barrier> {
-        std::mem::take(self.barriers.get_mut().unwrap_or_else(PoisonError::into_inner))
+        let rare = self.caller.rare.get_mut();
+        rare.map(|rare| std::mem::take(rare.barriers.get_mut().unwrap_or_else(PoisonError::into_inner)))
+            .unwrap_or_default()
     }
 
     /// Whether the last call made with this context was answered from its record.
@@ -368,12 +366,6 @@ impl Context {
 
     pub(crate) fn set_replayed(&self, replayed: bool) {
         self.replayed.store(replayed, Ordering::Relaxed);
-    }
-}
-
-impl Onward {
-    fn derived() -> Self {
-        Self::Derived { used: Mutex::default(), root: Mutex::default() }
     }
 }
 

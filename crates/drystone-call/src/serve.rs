@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,7 +71,7 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
             let answer = answer.unwrap_or_else(|panic| Err(self.panicked(method, panic.as_ref())));
             self.settle(method, cx, answer).await.map(|answer| (answer, false))
         };
-        match within(deadline, work).await {
+        match within(deadline, pin!(work)).await {
             Some(outcome) => outcome.map_err(|error| report(method, error)),
             None => Err(deadline_exceeded(method.path)),
         }

@@ -1,18 +1,19 @@
 //! A deadline around work that is mostly done at its first poll.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
-/// Does `work` until `deadline` at most; `None` if it was not done by then, and the work is dropped.
+/// Does `work` until `deadline` at most; `None` if it was not done by then, and the work is to be dropped.
+///
+/// The work is pinned by the caller, so that it is not moved once more on the hot path.
 ///
 /// As `tokio::time::timeout_at`, but without a timer for work that never waits: a direct call of a handler that computes is the hot path, and
 /// making and dropping the timer costs a good part of it.
-pub(crate) async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
+pub(crate) async fn within<T>(deadline: Instant, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let mut timer = pin!(None);
     poll_fn(|task| {
         if let Poll::Ready(done) = work.as_mut().poll(task) {
@@ -43,13 +44,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn work_is_done_or_dropped_at_the_deadline() {
         let deadline = Instant::now() + Duration::from_secs(1);
-        assert_eq!(within(deadline, async { 7 }).await, Some(7));
+        assert_eq!(within(deadline, pin!(async { 7 })).await, Some(7));
         let waits = async {
             tokio::time::sleep(Duration::from_millis(999)).await;
             8
         };
-        assert_eq!(within(deadline, waits).await, Some(8));
-        assert_eq!(within(deadline, pending::<()>()).await, None);
+        assert_eq!(within(deadline, pin!(waits)).await, Some(8));
+        assert_eq!(within(deadline, pin!(pending::<()>())).await, None);
         assert_eq!(Instant::now(), deadline);
     }
 
@@ -64,6 +65,6 @@ mod tests {
             }
         });
         let deadline = Instant::now();
-        assert_eq!(within::<()>(deadline, greedy).await, None);
+        assert_eq!(within::<()>(deadline, pin!(greedy)).await, None);
     }
 }
