@@ -22,7 +22,7 @@
 //!
 //! # What it deliberately lacks
 //!
-//! Authentication, rate limits and proxying to servers that are no contract come with later milestones. TLS towards the outside is a
+//! Authentication, rate limits and proxying to servers that are no contract are not there yet. TLS towards the outside is a
 //! reverse proxy's.
 
 mod builder;
