@@ -43,7 +43,7 @@ impl StoreSettings {
             return Ok(Location::Sqlite { dir });
         }
         if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
-            return Ok(Location::Postgres { url: self.url.clone().into() });
+            return Ok(Location::postgres(self.url.clone()));
         }
         Err("store.url begins neither with `sqlite:` nor with `postgres://`".to_owned())
     }

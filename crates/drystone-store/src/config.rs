@@ -17,10 +17,12 @@ pub enum Location {
         /// The directory that holds one directory per module.
         dir: PathBuf,
     },
-    /// A PostgreSQL server: one schema per module.
+    /// A PostgreSQL database: a schema and a role per module, made by [`crate::Migrator`].
     Postgres {
-        /// The connection string, of the role that owns the schema; never printed.
+        /// The connection string, never printed. Module `orders` logs in as `<user>_orders`, where `<user>` is the string's user.
         url: SecretString,
+        /// The password of the module's role, where it is not the connection string's.
+        password: Option<SecretString>,
     },
 }
 
@@ -39,6 +41,9 @@ pub struct StoreConfig {
     pub max_open_files: usize,
     /// How many readers, or on PostgreSQL connections, work at once; on SQLite per file. 8 by default.
     pub max_readers: usize,
+    /// Whether a tenant that nobody created is created at its first use; refused with `TENANT_UNKNOWN` otherwise. True by default; an application's
+    /// settings say otherwise.
+    pub create_tenants: bool,
     /// How long outcomes are kept under their idempotency keys. 7 days by default.
     pub key_retention: Duration,
     /// What only tests turn.
@@ -60,6 +65,14 @@ pub struct Testing {
     pub group_age: Option<Duration>,
 }
 
+impl Location {
+    /// A PostgreSQL database by its connection string.
+    #[must_use]
+    pub fn postgres(url: impl Into<SecretString>) -> Self {
+        Self::Postgres { url: url.into(), password: None }
+    }
+}
+
 impl StoreConfig {
     /// The defaults for a module at `home`.
     #[must_use]
@@ -71,6 +84,7 @@ impl StoreConfig {
             hold_limit: Duration::from_secs(1),
             max_open_files: 256,
             max_readers: 8,
+            create_tenants: true,
             key_retention: Duration::from_hours(7 * 24),
             #[cfg(feature = "testing")]
             testing: Testing::default(),

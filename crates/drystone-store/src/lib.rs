@@ -60,6 +60,7 @@ pub use error::{Fault, StatementError};
 pub use metrics::StoreMetrics;
 pub use migrate::{Migration, Migrations, Step};
 pub use params::Params;
+pub use postgres::Migrator;
 pub use query::{Query, Run};
 pub use read::ReadTx;
 pub use row::{Column, FromRow, Param, RowError, RowView};

@@ -4,10 +4,13 @@
 //! advisory lock is held by a connection of its own for as long as the call runs, where the handler's transaction could hold it; and the connection
 //! is not encrypted, so the server belongs on this host or behind a private link.
 
+mod connect;
 mod keys;
+mod migrator;
 mod module;
-mod setup;
+mod names;
 mod tx;
 
+pub use migrator::Migrator;
 pub(crate) use module::{PostgresModule, Purpose};
 pub(crate) use tx::{OwnRecord, PostgresTx};

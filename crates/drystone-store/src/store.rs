@@ -77,9 +77,9 @@ impl Store {
             Location::Sqlite { dir } => {
                 Database::Sqlite(Box::new(SqliteModule::open(&dir, config, counters).await?))
             }
-            Location::Postgres { url } => {
-                Database::Postgres(Box::new(PostgresModule::open(&url, config, counters).await?))
-            }
+            Location::Postgres { url, password } => Database::Postgres(Box::new(
+                PostgresModule::open(&url, password.as_ref(), config, counters).await?,
+            )),
         };
         *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) =
             State::Open(Arc::new(Backend { home, database }));

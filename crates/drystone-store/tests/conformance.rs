@@ -20,8 +20,9 @@ use world::World;
 impl World {
     /// A store on the PostgreSQL of this process, in a database of its own.
     async fn postgres() -> Self {
-        let url = tokio::task::spawn_blocking(|| Postgres::of_process().database()).await.unwrap().unwrap();
-        Self::open(Location::Postgres { url: url.into() }, None, |_| {}).await
+        let database =
+            tokio::task::spawn_blocking(|| Postgres::of_process().database()).await.unwrap().unwrap();
+        Self::postgres_in(&database).await
     }
 
     /// Whether the store is on PostgreSQL.

@@ -30,7 +30,7 @@ pub use cancel::{Dropped, drop_at_every_await, poll_and_drop, poll_once};
 #[cfg(feature = "app")]
 pub use http::{Answer, Http};
 #[cfg(feature = "services")]
-pub use postgres::Postgres;
+pub use postgres::{Database, Postgres};
 #[cfg(feature = "app")]
 pub use program::Program;
 #[cfg(feature = "app")]

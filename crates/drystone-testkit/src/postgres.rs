@@ -68,18 +68,31 @@ impl Postgres {
         })
     }
 
-    /// Creates an empty database and gives its connection string, of the server's superuser.
+    /// Creates an empty database.
     ///
     /// # Errors
     /// If the server does not create it.
-    pub fn database(&self) -> io::Result<String> {
+    pub fn database(&self) -> io::Result<Database> {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         run(Command::new(self.bin.join("createdb"))
             .arg("-h")
             .arg(&self.dir)
             .args(["-U", "postgres", &name]))?;
-        Ok(format!("host={} user=postgres dbname={name}", self.dir.display()))
+        let host = self.dir.display().to_string().replace('/', "%2F");
+        Ok(Database {
+            owner_url: format!("postgres://postgres@{host}/{name}"),
+            url: format!("postgres://{name}@{host}/{name}"),
+        })
     }
+}
+
+/// A database of a [`Postgres`]. Its name is that of no other of the server, and neither are those of its modules' roles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// The connection string of its owner, who migrates.
+    pub owner_url: String,
+    /// The connection string of the processes that work in it.
+    pub url: String,
 }
 
 impl Drop for Postgres {

@@ -1,36 +1,24 @@
 //! A module's schemas: who gets a connection, and with which wall around it.
 
 use std::collections::HashSet;
-use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
-use drystone_call::{Admission, Claim, Error, KeyUse, Result, TenantId};
-use secrecy::{ExposeSecret as _, SecretString};
+use deadpool_postgres::{Object, Pool};
+use drystone_call::{Admission, Claim, Code, Error, KeyUse, Result, TenantId};
+use secrecy::SecretString;
 use tokio::time::Instant;
-use tokio_postgres::{Config, NoTls};
 
+use super::connect::{Server, connection};
 use super::keys::{self, PostgresClaim};
-use super::setup::{prepare, quoted};
+use super::names::{Names, quoted};
 use super::tx::PostgresTx;
 use crate::clock::millis;
 use crate::config::StoreConfig;
-use crate::error::too_late;
 use crate::keys::Claims;
 use crate::metrics::{Counters, StoreMetrics};
+use crate::migrate::{self, Applied, Migrations};
 use crate::tx::Isolation;
-
-/// What belongs to a module in the database.
-#[derive(Clone, Debug)]
-pub(crate) struct Names {
-    /// The schema of the tenants' data.
-    pub(crate) schema: String,
-    /// The schema of the data of no tenant.
-    pub(crate) shared: String,
-    /// The role that handlers work as.
-    pub(crate) role: String,
-}
 
 /// A module's database on PostgreSQL.
 pub(crate) struct PostgresModule {
@@ -55,28 +43,23 @@ pub(crate) enum Purpose {
 }
 
 impl PostgresModule {
-    /// Connects, and brings the module's schemas to its version.
+    /// Logs in as the module's role and checks that the schemas are at the binary's version.
     pub(crate) async fn open(
         url: &SecretString,
+        password: Option<&SecretString>,
         config: StoreConfig,
         counters: Arc<Counters>,
     ) -> Result<Self> {
-        let module = config.home.module();
-        let names = Names {
-            schema: module.to_owned(),
-            shared: format!("{module}_shared"),
-            role: format!("drystone_{module}"),
-        };
-        let server = Config::from_str(url.expose_secret()).map_err(|cause| {
-            Error::invalid_argument("the PostgreSQL connection string cannot be read").caused_by(cause)
-        })?;
-        let pool = |size| pool(&server, size);
-        let (tenants, shared, locks) =
-            (pool(config.max_readers)?, pool(config.max_readers)?, pool(config.max_readers)?);
+        let server = Server::parse(url)?;
+        let names = Names::of(server.user(), config.home.module())?;
+        let server = server.logging_in_as(&names.role, password);
+        let in_schema = |schema: &str| server.with_options(&format!("-c search_path={schema}"));
+        let tenants = in_schema(&names.schema).pool(config.max_readers)?;
+        let shared = in_schema(&names.shared).pool(config.max_readers)?;
+        let locks = server.pool(config.max_readers)?;
         let known = {
             let client = connection(&shared, Instant::now() + Duration::from_secs(10)).await?;
-            let migrations = (config.migrations.postgres, config.migrations.shared_postgres);
-            prepare(&client, &names, migrations.0, migrations.1, millis(config.home.now())).await?;
+            check_migrated(&client, &names, &config.migrations).await?;
             registered(&client, &names).await?
         };
         let known = Mutex::new(known.into_iter().collect());
@@ -116,9 +99,8 @@ impl PostgresModule {
         // A tenant's name has no character that means anything in SQL.
         let tenant = tenant.map_or("", TenantId::as_str);
         format!(
-            "begin {mode}; set local role {}; set local search_path = {}; set local statement_timeout = {left}; \
+            "begin {mode}; set local search_path = {}; set local statement_timeout = {left}; \
              set local idle_in_transaction_session_timeout = {idle}; select set_config('app.tenant', '{tenant}', true)",
-            quoted(&self.names.role),
             quoted(schema),
         )
     }
@@ -171,18 +153,26 @@ impl PostgresModule {
     }
 }
 
-fn pool(server: &Config, size: usize) -> Result<Pool> {
-    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(server.clone(), NoTls, recycling);
-    Pool::builder(manager)
-        .max_size(size)
-        .build()
-        .map_err(|cause| Error::internal("the pool of connections cannot be made").caused_by(cause))
-}
-
-async fn connection(pool: &Pool, deadline: Instant) -> Result<Object> {
-    let got = tokio::time::timeout_at(deadline, pool.get()).await.map_err(|_| too_late("a connection"))?;
-    got.map_err(|cause| Error::unavailable("the database cannot be reached").caused_by(cause))
+/// Whether every migration of the binary has run.
+async fn check_migrated(client: &Object, names: &Names, migrations: &Migrations) -> Result<()> {
+    for (schema, all) in [(&names.schema, migrations.postgres), (&names.shared, migrations.shared_postgres)] {
+        let sql = format!(
+            "select version, name, checksum from {}.drystone_migrations order by version",
+            quoted(schema)
+        );
+        let rows = client.query(&sql, &[]).await?;
+        let applied: Vec<Applied> = rows
+            .iter()
+            .map(|row| Applied { version: row.get(0), name: row.get(1), checksum: row.get(2) })
+            .collect();
+        if let Some(missing) = migrate::plan(all, &applied, &format!("schema {schema}"))?.first() {
+            return Err(Error::new(
+                Code::FailedPrecondition,
+                format!("schema {schema} lacks {}: run `migrate` before this version starts", missing.name),
+            ));
+        }
+    }
+    Ok(())
 }
 
 async fn registered(client: &Object, names: &Names) -> Result<Vec<TenantId>> {

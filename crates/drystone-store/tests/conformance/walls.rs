@@ -5,7 +5,7 @@ use std::time::Duration;
 use drystone_call::Code;
 use drystone_store::{Migration, Migrations, Step, Store};
 
-use crate::world::{MIGRATIONS, MODULE, World};
+use crate::world::{MIGRATIONS, World};
 
 pub(crate) async fn tenants_see_their_own(mut world: World) {
     let (mut acme, mut other) = (world.cx_of("acme"), world.cx_of("other"));
@@ -133,11 +133,9 @@ fn changed(change: impl Fn(&mut Vec<Migration>)) -> Migrations {
 
 /// Opens the world's data with other migrations and uses a tenant's.
 async fn open_with(world: &mut World, migrations: Migrations) -> drystone_call::Result<()> {
-    world.store.close().await?;
-    world.store = Store::unopened(MODULE);
     let mut config = world.config();
     config.migrations = migrations;
-    world.store.open(config).await?;
+    world.reopen_with(config).await?;
     let mut cx = world.cx();
     world.store.read(&mut cx).await.map(drop)
 }

@@ -1,10 +1,13 @@
 //! A store of its own for a test, on either database.
 
+#![allow(dead_code, reason = "each test binary uses the part that it needs")]
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use drystone_call::{Context, Home, ManualClock, Principal, SeededIds, TenantId};
-use drystone_store::{Location, Migrations, Row, Store, StoreConfig, migrations};
+use drystone_store::{Location, Migrations, Migrator, Row, Store, StoreConfig, migrations};
+use drystone_testkit::Database;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -18,6 +21,7 @@ pub(crate) struct World {
     pub(crate) home: Arc<Home>,
     pub(crate) clock: Arc<ManualClock>,
     location: Location,
+    migrator: Option<Migrator>,
     _dir: Option<TempDir>,
 }
 
@@ -43,6 +47,17 @@ impl World {
         Self::open(location, Some(dir), change).await
     }
 
+    /// A store in a database of PostgreSQL.
+    pub(crate) async fn postgres_in(database: &Database) -> Self {
+        let migrator = Migrator::connect(&database.owner_url.clone().into()).await.unwrap();
+        let home = Home::of_system(MODULE);
+        let location = Location::postgres(database.url.clone());
+        migrator.migrate(&StoreConfig::new(location.clone(), MIGRATIONS, home)).await.unwrap();
+        let mut world = Self::open(location, None, |_| {}).await;
+        world.migrator = Some(migrator);
+        world
+    }
+
     /// A store at a place.
     pub(crate) async fn open(
         location: Location,
@@ -51,7 +66,7 @@ impl World {
     ) -> Self {
         let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 50)));
         let home = Home::new(MODULE, clock.clone(), Arc::new(SeededIds::new(1, MODULE)));
-        let world = Self { store: Store::unopened(MODULE), home, clock, location, _dir: dir };
+        let world = Self { store: Store::unopened(MODULE), home, clock, location, migrator: None, _dir: dir };
         let mut config = world.config();
         change(&mut config);
         world.store.open(config).await.unwrap();
@@ -65,9 +80,17 @@ impl World {
 
     /// Closes the store and opens the same data again.
     pub(crate) async fn reopen(&mut self) {
-        self.store.close().await.unwrap();
+        self.reopen_with(self.config()).await.unwrap();
+    }
+
+    /// Closes the store and opens the same data with other settings, migrating first where that is a step of its own.
+    pub(crate) async fn reopen_with(&mut self, config: StoreConfig) -> drystone_call::Result<()> {
+        self.store.close().await?;
         self.store = Store::unopened(MODULE);
-        self.store.open(self.config()).await.unwrap();
+        if let Some(migrator) = &self.migrator {
+            migrator.migrate(&config).await?;
+        }
+        self.store.open(config).await
     }
 
     /// A context of tenant `acme` with a minute to go.

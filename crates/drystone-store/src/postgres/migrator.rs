@@ -1,9 +1,17 @@
+//! `Migrator`: what the owner of a database does so that a module's processes can work in it.
+//!
 //! Roles, schemas, the platform's tables, the module's migrations and the wall around each table.
 
+use std::fmt;
+
 use drystone_call::{Code, Error, Result};
+use secrecy::SecretString;
 use tokio_postgres::Client;
 
-use super::module::Names;
+use super::connect::Server;
+use super::names::{Names, literal, quoted};
+use crate::clock::millis;
+use crate::config::{Location, StoreConfig};
 use crate::migrate::{self, Applied, Migration};
 
 /// Older servers have no `security_invoker` views.
@@ -38,24 +46,51 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relkind in ('r', 'p') and c.relname <> 'drystone_migrations'
 and not (c.relrowsecurity and c.relforcerowsecurity)";
 
-/// Brings the database to the module's version, one process at a time.
-pub(crate) async fn prepare(
-    client: &Client,
-    names: &Names,
-    tenants: &[Migration],
-    shared: &[Migration],
-    now: i64,
-) -> Result<()> {
-    check_version(client).await?;
-    client.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&names.schema]).await?;
-    let done = async {
-        create(client, names).await?;
-        migrate_schema(client, names, &names.shared, shared, false, now).await?;
-        migrate_schema(client, names, &names.schema, tenants, true, now).await
-    };
-    let done = done.await;
-    client.execute("select pg_advisory_unlock(hashtextextended($1, 0))", &[&names.schema]).await?;
-    done
+/// Brings databases to a module's version, as their owner. The processes that run the modules do not have the owner's connection string.
+pub struct Migrator {
+    client: Client,
+}
+
+impl Migrator {
+    /// Connects as the owner.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if the connection string is not one, `UNAVAILABLE` if the server cannot be reached, `FAILED_PRECONDITION` if it is too old.
+    pub async fn connect(owner: &SecretString) -> Result<Self> {
+        let client = Server::parse(owner)?.connect().await?;
+        check_version(&client).await?;
+        Ok(Self { client })
+    }
+
+    /// Makes the module's role and schemas and brings them to the version of `config`, one process at a time.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` if a migration fails, was edited, or leaves a table without its wall; what ran before it stays.
+    pub async fn migrate(&self, config: &StoreConfig) -> Result<()> {
+        let Location::Postgres { url, password } = &config.location else {
+            return Err(Error::invalid_argument("the store is not on PostgreSQL"));
+        };
+        let server = Server::parse(url)?;
+        let names = Names::of(server.user(), config.home.module())?;
+        let login = server.logging_in_as(&names.role, password.as_ref());
+        let (client, now) = (&self.client, millis(config.home.now()));
+        client.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&names.schema]).await?;
+        let done = async {
+            create(client, &names, login.password()).await?;
+            migrate_schema(client, &names, &names.shared, config.migrations.shared_postgres, false, now)
+                .await?;
+            migrate_schema(client, &names, &names.schema, config.migrations.postgres, true, now).await
+        };
+        let done = done.await;
+        client.execute("select pg_advisory_unlock(hashtextextended($1, 0))", &[&names.schema]).await?;
+        done
+    }
+}
+
+impl fmt::Debug for Migrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Migrator").finish_non_exhaustive()
+    }
 }
 
 async fn check_version(client: &Client) -> Result<()> {
@@ -67,12 +102,19 @@ async fn check_version(client: &Client) -> Result<()> {
     Err(Error::new(Code::FailedPrecondition, format!("PostgreSQL {version} is too old: use 15 or newer")))
 }
 
-/// The role that handlers work as owns nothing, so that the wall holds for it.
-async fn create(client: &Client, names: &Names) -> Result<()> {
+/// The role that the processes log in as owns nothing, so that the wall holds for it.
+async fn create(client: &Client, names: &Names, password: Option<&[u8]>) -> Result<()> {
     let Names { role, schema, shared } = names;
+    let password = match password {
+        Some(password) => {
+            let text = String::from_utf8_lossy(password);
+            format!("alter role {} password {};", quoted(role), literal(&text))
+        }
+        None => String::new(),
+    };
     let sql = format!(
-        "do $$ begin create role {role} nologin; exception when duplicate_object or unique_violation then null; end $$;
-         grant {role} to current_user;
+        "do $$ begin create role {role} login; exception when duplicate_object or unique_violation then null; end $$;
+         {password}
          create schema if not exists {schema}; create schema if not exists {shared};
          grant usage on schema {schema}, {shared} to {role};",
         role = quoted(role),
@@ -121,7 +163,7 @@ async fn migrate_schema(
         let (schema, role) = (quoted(schema), quoted(&names.role));
         let grant = format!(
             "grant select, insert, update, delete on all tables in schema {schema} to {role};
-             grant usage on all sequences in schema {schema} to {role}; revoke all on {table} from {role};"
+             grant usage on all sequences in schema {schema} to {role}; revoke insert, update, delete on {table} from {role};"
         );
         Ok(client.batch_execute(&grant).await?)
     })
@@ -157,9 +199,4 @@ async fn in_schema(client: &Client, schema: &str, work: impl Future<Output = Res
     let done = work.await;
     client.batch_execute(if done.is_ok() { "commit" } else { "rollback" }).await?;
     done
-}
-
-/// An identifier, quoted.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
