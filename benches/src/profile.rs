@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::calls;
+use crate::postgres;
 use crate::recorder::Recorder;
 use crate::rest;
 use crate::suites::{Failure, directory};
@@ -42,6 +43,15 @@ pub(crate) fn run(what: &str) -> Result<(), Failure> {
                 bench.storm(Work::Keyed, 64, TIME).await.map(drop)
             })
         }
-        _ => Err(format!("{what:?} is not calls, rest or transactions").into()),
+        "postgres" => {
+            Recorder::Lean.install()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let bench = Arc::new(postgres::Bench::start(data.path()).await?);
+                println!("{}", bench.pid()?);
+                bench.storm(postgres::GOAL.1, 64, TIME).await.map(drop)
+            })
+        }
+        _ => Err(format!("{what:?} is not calls, rest, transactions or postgres").into()),
     }
 }

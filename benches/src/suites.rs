@@ -8,7 +8,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::recorder::Recorder;
-use crate::{build_times, calls, child, machine, memory, profile, remote, report, rest, transactions};
+use crate::{
+    build_times, calls, child, machine, memory, postgres, profile, remote, report, rest, transactions,
+};
 
 /// What ends a run.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
@@ -16,20 +18,21 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 type Suite = fn(&Plan) -> Result<String, Failure>;
 
 /// The suites in the order of `RESULTS.md`; the last is slow and runs only when it is named.
-const SUITES: [(&str, Suite); 7] = [
+const SUITES: [(&str, Suite); 8] = [
     ("machine", machine::run),
     ("calls", calls::run),
     ("remote", remote::run),
     ("rest", rest::run),
     ("transactions", transactions::run),
+    ("postgres", postgres::run),
     ("memory", memory::run),
     ("build", build_times::run),
 ];
 /// How many of them run when none is named.
-const USUAL: usize = 6;
+const USUAL: usize = 7;
 
 const USAGE: &str = "usage: cargo bench -p drystone-benches -- [--quick] [--write] [SUITE ...]
-       cargo bench -p drystone-benches -- profile calls|rest|transactions";
+       cargo bench -p drystone-benches -- profile calls|rest|transactions|postgres";
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]

@@ -191,6 +191,7 @@ pub struct Context {
     /// Boxed: most contexts have none, and every call moves its context.
     claim: Option<Box<Claim>>,
     replayed: AtomicBool,
+    conflict: AtomicBool,
 }
 
 impl Deref for Context {
@@ -220,7 +221,13 @@ impl Context {
         key: Option<IdempotencyKey>,
     ) -> Self {
         let caller = Caller { who, place, deadline, trace, key, rare: OnceLock::new() };
-        Self { caller, verbatim: false, claim: None, replayed: AtomicBool::new(false) }
+        Self {
+            caller,
+            verbatim: false,
+            claim: None,
+            replayed: AtomicBool::new(false),
+            conflict: AtomicBool::new(false),
+        }
     }
 
     /// The same context with an idempotency key, which the first call made with it carries as it is.
@@ -366,6 +373,31 @@ impl Context {
 
     pub(crate) fn set_replayed(&self, replayed: bool) {
         self.replayed.store(replayed, Ordering::Relaxed);
+    }
+
+    /// Says that the database refused this call's transaction because of a concurrent one, so that running the handler again may succeed;
+    /// for stores.
+    ///
+    /// The handler runs again if it then fails, nothing is recorded, and the call carries a key or is free of side effects. A store
+    /// says it only where nothing of the transaction can have been committed.
+    pub fn mark_conflict(&self) {
+        self.conflict.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a store has met a conflict since the handler began.
+    pub(crate) fn met_conflict(&self) -> bool {
+        self.conflict.load(Ordering::Relaxed)
+    }
+
+    /// Makes the context what it was before the handler began, so that it can run again: who asks, the deadline, the key with its claim, and
+    /// what the keys of onward calls derive from stay, so that onward calls repeat those of the run before.
+    pub(crate) fn rewind(&mut self) {
+        self.replayed = AtomicBool::new(false);
+        self.conflict = AtomicBool::new(false);
+        if let Some(rare) = self.caller.rare.get_mut() {
+            let root = std::mem::take(&mut rare.root);
+            **rare = Rare { root, ..Rare::default() };
+        }
     }
 }
 

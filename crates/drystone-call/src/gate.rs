@@ -100,4 +100,11 @@ pub trait KeyGate: Send + Sync + 'static {
     /// `IDEMPOTENCY_KEY_IN_USE` while an equal call runs, `IDEMPOTENCY_KEY_REUSED` if the key was used with another payload
     /// of the same contract version, and whatever keeps the store from answering.
     fn admit(&self, key_use: KeyUse) -> BoxFuture<'_, Result<Admission>>;
+
+    /// Whether the store's transactions can fail because of concurrent ones, so that running a handler again can succeed.
+    ///
+    /// Asked before each call that may run again: where it is false, nothing is kept for that.
+    fn may_conflict(&self) -> bool {
+        false
+    }
 }

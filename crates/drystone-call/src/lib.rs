@@ -13,8 +13,8 @@
 //!
 //! [`Channel::unary`] opens the span, counts, makes the callee's context (deadline, trace, key) and hands the message to the runner.
 //! *Direct* moves it; *encoded* takes it through its binary form; *remote* sends it to another process. On the serving
-//! side, in every runner, [`Mounted`] enforces the deadline, claims the idempotency key, catches panics, calls the handler and waits for the commit
-//! that the answer rests on. The error loses its cause there and is cut to the size that a wire carries.
+//! side, in every runner, [`Mounted`] enforces the deadline, claims the idempotency key, catches panics, calls the handler, runs it again when its
+//! transaction met a concurrent one, and waits for the commit that the answer rests on. The error loses its cause there and is cut to the size that a wire carries.
 //!
 //! # Invariants
 //!
@@ -44,6 +44,7 @@ mod metrics;
 mod payload;
 mod problem;
 mod reason;
+mod rerun;
 mod serve;
 mod service;
 mod status;
@@ -67,6 +68,7 @@ pub use metrics::{EdgeMetrics, LATENCY_BUCKETS, MethodMetrics};
 pub use payload::{MAX_MESSAGE_BYTES, Payload, check_size};
 pub use problem::{Problem, ProblemViolation};
 pub use reason::{PlatformReason, Reason, reason_of};
+pub use rerun::MOST_RUNS;
 pub use serve::{Dispatch, Mounted};
 pub use service::{CallFn, ContractClient, Event, MethodVisitor, Reply, ServiceDef};
 pub use status::MAX_STATUS_BYTES;

@@ -79,6 +79,10 @@ platform_reasons! {
     TxHeldTooLong = "TX_HELD_TOO_LONG", Aborted, 409;
     /// The tenant's name is not one.
     TenantMalformed = "TENANT_MALFORMED", InvalidArgument, 400;
+    /// Nobody has created the tenant.
+    TenantUnknown = "TENANT_UNKNOWN", NotFound, 404;
+    /// The tenant is suspended, or is being imported or deleted.
+    TenantSuspended = "TENANT_SUSPENDED", FailedPrecondition, 403;
     /// The handler panicked.
     HandlerPanicked = "HANDLER_PANICKED", Internal, 500;
     /// The callee's process cannot be reached.

@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use crate::gate::{Admission, KeyGate, KeyUse, Recorded};
 use crate::home::Home;
 use crate::key::digest;
+use crate::rerun::may_run_again;
 use crate::service::{CallFn, MethodVisitor, Reply, ServiceDef};
 use crate::within::within;
 use crate::{
@@ -30,20 +31,44 @@ pub struct Mounted<S: ?Sized> {
     home: Arc<Home>,
     gate: Option<Arc<dyn KeyGate>>,
     panics: AtomicU64,
+    /// One count a method.
+    reruns: Box<[AtomicU64]>,
+}
+
+/// What the gate has decided about a keyed method's call.
+enum Admitted {
+    /// The handler is to run. The request, if the handler may have to run again.
+    Run(Option<Bytes>),
+    /// This was recorded.
+    Recorded(Recorded),
 }
 
 impl<S: ServiceDef + ?Sized> Mounted<S> {
     /// Mounts a service at `home`; keyed methods need the gate of the module's store.
     #[must_use]
     pub fn new(service: Arc<S>, home: Arc<Home>, gate: Option<Arc<dyn KeyGate>>) -> Self {
-        Self { service, home, gate, panics: AtomicU64::new(0) }
+        let reruns = S::contract().methods.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { service, home, gate, panics: AtomicU64::new(0), reruns }
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {
         &self.home
     }
 
-    /// Serves one call that arrived `now`, top to bottom: deadline, key, panic barrier, handler, the commit that the answer rests on.
+    pub(crate) fn gate(&self) -> Option<&Arc<dyn KeyGate>> {
+        self.gate.as_ref()
+    }
+
+    pub(crate) fn service(&self) -> &S {
+        &self.service
+    }
+
+    pub(crate) fn count_rerun(&self, method: &'static MethodInfo) {
+        self.reruns[method.index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Serves one call that arrived `now`, top to bottom: deadline, key, panic barrier, handler, its next run after a conflict, the commit that the
+    /// answer rests on.
     pub(crate) async fn serve<Req: Payload, Resp: Payload>(
         &self,
         method: &'static MethodInfo,
@@ -57,18 +82,27 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
             return Err(deadline_exceeded(method.path));
         }
         let work = async {
-            if method.is_keyed() {
+            let kept = if method.is_keyed() {
                 // Boxed, so that calls without a key do not carry the room for it.
                 match Box::pin(self.admit(method, cx, &req)).await? {
-                    Some(Recorded::Answer(body)) => return Ok((Resp::from_binary(body, method.path)?, true)),
-                    Some(Recorded::Refusal(status)) => {
+                    Admitted::Recorded(Recorded::Answer(body)) => {
+                        return Ok((Resp::from_binary(body, method.path)?, true));
+                    }
+                    Admitted::Recorded(Recorded::Refusal(status)) => {
                         return Err(Error::from_status_bytes(&status).mark_replayed());
                     }
-                    None => {}
+                    Admitted::Run(kept) => kept,
                 }
-            }
-            let answer = AssertUnwindSafe(call(&self.service, cx, req)).catch_unwind().await;
-            let answer = answer.unwrap_or_else(|panic| Err(self.panicked(method, panic.as_ref())));
+            } else {
+                self.keep(method, &req)
+            };
+            let answer = match AssertUnwindSafe(call(&self.service, cx, req)).catch_unwind().await {
+                Ok(Err(error)) if let Some(req) = kept && may_run_again(cx) => {
+                    Box::pin(self.run_again(method, cx, req, call, error)).await
+                }
+                Ok(answer) => answer,
+                Err(panic) => Err(self.panicked(method, panic.as_ref())),
+            };
             self.settle(method, cx, answer).await.map(|answer| (answer, false))
         };
         match within(deadline, pin!(work)).await {
@@ -83,7 +117,7 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         method: &'static MethodInfo,
         cx: &mut Context,
         req: &Req,
-    ) -> Result<Option<Recorded>> {
+    ) -> Result<Admitted> {
         let Some(key) = cx.key().cloned() else {
             if method.key == KeyPolicy::Required {
                 return Err(PlatformReason::KeyMissing.error(format!(
@@ -91,23 +125,24 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
                     method.path
                 )));
             }
-            return Ok(None);
+            return Ok(Admitted::Run(None));
         };
-        let Some(gate) = &self.gate else { return Ok(None) };
+        let Some(gate) = &self.gate else { return Ok(Admitted::Run(None)) };
+        let encoded = req.encode_to_vec();
         let key_use = KeyUse {
             tenant: cx.tenant().clone(),
             principal: cx.principal().clone(),
             method: method.path,
             key,
-            fingerprint: digest(&[method.path.as_bytes(), &req.encode_to_vec()]),
+            fingerprint: digest(&[method.path.as_bytes(), &encoded]),
             descriptor_hash: S::contract().descriptor_hash,
         };
         match gate.admit(key_use).await? {
             Admission::Run(claim) => {
                 cx.set_claim(claim);
-                Ok(None)
+                Ok(Admitted::Run(gate.may_conflict().then(|| encoded.into())))
             }
-            Admission::Replay(recorded) => Ok(Some(recorded)),
+            Admission::Replay(recorded) => Ok(Admitted::Recorded(recorded)),
         }
     }
 
@@ -131,7 +166,7 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         answer
     }
 
-    fn panicked(&self, method: &'static MethodInfo, panic: &(dyn Any + Send)) -> Error {
+    pub(crate) fn panicked(&self, method: &'static MethodInfo, panic: &(dyn Any + Send)) -> Error {
         self.panics.fetch_add(1, Ordering::Relaxed);
         let text = panic
             .downcast_ref::<&'static str>()
@@ -170,6 +205,9 @@ pub trait Dispatch: Send + Sync + 'static {
     /// The module that serves it.
     fn module(&self) -> &str;
 
+    /// How often a handler of this method ran again because of a conflict; zero if the contract has no method of this index.
+    fn reruns(&self, method: usize) -> u64;
+
     /// Serves one call; `None` if the contract has no method of this index.
     fn dispatch<'a>(
         &'a self,
@@ -186,6 +224,10 @@ impl<S: ServiceDef + ?Sized> Dispatch for Mounted<S> {
 
     fn module(&self) -> &str {
         self.home.module()
+    }
+
+    fn reruns(&self, method: usize) -> u64 {
+        self.reruns.get(method).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     fn dispatch<'a>(

@@ -1,6 +1,6 @@
 //! `App`: the modules of an application, and the binary that is its own tool.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,12 +9,13 @@ use crate::entrance::GatewaySettings;
 use crate::graph::{Graph, GraphSettings};
 use crate::module::{Module, ModulePlan};
 use crate::settings::Settings;
-use crate::surroundings::{AppSettings, CallSettings, StoreSettings, Surroundings};
+use crate::stores::Stores;
+use crate::surroundings::CallSettings;
 use crate::{Running, StartError};
 
 /// The first-level sections that the platform reads.
-const SECTIONS: [&str; 8] =
-    ["app", "calls", "determinism", "gateway", "graph", "modules", "processes", "store"];
+const SECTIONS: [&str; 9] =
+    ["app", "calls", "determinism", "gateway", "graph", "modules", "processes", "store", "tenants"];
 
 /// Settings that every application begins with.
 const DEFAULTS: &str = include_str!("defaults.toml");
@@ -108,6 +109,17 @@ impl App {
         crate::host::start_topology(&self, &settings).await
     }
 
+    /// Brings the stores of all modules to this version; on PostgreSQL as the owner, with `store.owner_url`.
+    ///
+    /// The settings are those of [`App::start`]: built in and environment.
+    ///
+    /// # Errors
+    /// If a migration is refused or fails, or if a store cannot be reached.
+    pub async fn migrate(&self) -> Result<(), StartError> {
+        let settings = self.load(&[])?;
+        crate::migrate::run(self, &settings).await
+    }
+
     /// The effective settings: built in, files, environment.
     pub(crate) fn load(&self, files: &[PathBuf]) -> Result<Settings, StartError> {
         let mut settings = self.load_built_in()?;
@@ -116,7 +128,7 @@ impl App {
         }
         settings.layer_environment(std::env::vars());
         settings.check_sections(&SECTIONS)?;
-        check_values(&settings)?;
+        check_values(&self.name, &settings)?;
         for name in settings.names_below("modules") {
             if !self.modules.iter().any(|module| module.name() == name) {
                 return Err(StartError::Settings {
@@ -153,12 +165,9 @@ impl App {
 }
 
 /// Reads every section of the platform, so that a value that does not fit is known before anything is opened.
-fn check_values(settings: &Settings) -> Result<(), StartError> {
-    settings.section::<AppSettings>("app")?;
+fn check_values(app: &Arc<str>, settings: &Settings) -> Result<(), StartError> {
     settings.section::<CallSettings>("calls")?;
     settings.section::<GraphSettings>("graph")?;
-    let store = settings.section::<StoreSettings>("store")?;
-    store.location(Path::new("")).map_err(|problem| StartError::part("the store", problem))?;
     GatewaySettings::read(settings)?;
-    Surroundings::read(settings).map(drop)
+    Stores::read(app, settings).map(drop)
 }

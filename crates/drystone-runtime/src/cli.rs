@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::topology::{MAIN, Topology};
-use crate::{App, StartError, host, routes, up};
+use crate::{App, StartError, host, migrate, routes, up};
 
 /// The settings file that is read when it is there and no other is named.
 const SETTINGS_FILE: &str = "drystone.toml";
@@ -51,6 +51,8 @@ enum Command {
     },
     /// Run every process of the topology as a child of this one
     Up,
+    /// Bring the stores of all modules to this version
+    Migrate,
     /// Show modules, contracts and the calls between them
     Graph {
         /// As a Mermaid flow chart
@@ -97,6 +99,7 @@ fn execute(app: &App, cli: Cli) -> Result<(), StartError> {
             let (_, graph) = app.plan(&settings)?;
             block_on(up::run(&settings, topology, &graph, &cli.files))
         }
+        Command::Migrate => block_on(migrate::run(app, &settings)),
         Command::Graph { mermaid } => {
             let topology = Topology::read(&settings, &app.module_names())?;
             let (_, graph) = app.plan(&settings)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use drystone_call::{AnyChannel, EdgeMetrics, TenantId};
+use drystone_call::{AnyChannel, Dispatch, EdgeMetrics, TenantId};
 use drystone_gateway::{Check, DevMode, Gateway, GatewayError};
 use drystone_store::Store;
 use drystone_transport::GrpcService;
@@ -66,7 +66,7 @@ impl Entrance {
             .info(&*app.name, &app.version)
             .home(Arc::clone(running.home()))
             .development_mode(mode)
-            .routes(metrics_route(running.edges(), running.stores.clone()));
+            .routes(metrics_route(running.edges(), running.served(), running.stores.clone()));
         for channel in channels {
             builder = builder.mount(Arc::clone(channel));
         }
@@ -84,9 +84,15 @@ impl Entrance {
 }
 
 /// `/metrics` in the Prometheus text format.
-fn metrics_route(edges: Vec<Arc<EdgeMetrics>>, stores: Vec<(Arc<str>, Store)>) -> Router {
+fn metrics_route(
+    edges: Vec<Arc<EdgeMetrics>>,
+    served: Vec<Arc<dyn Dispatch>>,
+    stores: Vec<(Arc<str>, Store)>,
+) -> Router {
     let render = move || {
-        let text = drystone_telemetry::prometheus(&edges) + &store_metrics::prometheus(&stores);
+        let text = drystone_telemetry::prometheus(&edges)
+            + &drystone_telemetry::prometheus_of_served(&served)
+            + &store_metrics::prometheus(&stores);
         async move { ([("content-type", "text/plain; version=0.0.4")], text) }
     };
     Router::new().route("/metrics", get(render))

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use drystone_call::{AnyChannel, EdgeMetrics, Home, KeyGate, Mount, Target};
+use drystone_call::{AnyChannel, Code, EdgeMetrics, Home, KeyGate, Mount, Target};
 use drystone_gateway::Check;
-use drystone_store::{Store, StoreConfig};
+use drystone_store::Store;
 use drystone_telemetry::LogFormat;
 use drystone_transport::{
     DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity, RemoteModule, RemoteProcess,
@@ -22,16 +22,20 @@ use tokio::task::JoinHandle;
 
 use crate::entrance::Entrance;
 use crate::graph::Graph;
-use crate::module::{Background, ModulePlan, Task};
+use crate::module::{Background, ModulePlan, StartTask, Task};
 use crate::running::Running;
 use crate::settings::Settings;
 use crate::signals::{stdin_end, stop_signal};
-use crate::surroundings::{AppSettings, CallSettings, LocalRunner, StoreSettings, Surroundings};
+use crate::stores::Stores;
+use crate::surroundings::{AppSettings, CallSettings, LocalRunner, Surroundings};
 use crate::topology::{MAIN, Process, Topology};
-use crate::{App, StartError, process_file};
+use crate::{App, StartError, process_file, stores};
 
 /// How long another process may take to say that it is there.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// How often a task at the start may run when another process works on the same data.
+const START_ATTEMPTS: u32 = 10;
 
 /// A process that has opened its stores and its port and does not serve yet.
 pub(crate) struct Host {
@@ -82,15 +86,10 @@ impl Host {
     }
 
     async fn open_stores(&mut self) -> Result<(), StartError> {
-        let store = self.settings.section::<StoreSettings>("store")?;
-        let data = self.settings.section::<AppSettings>("app")?.data;
+        let stores = Stores::read(&self.app.name, &self.settings)?;
         let mut opened = Vec::new();
         for plan in self.plans.iter().filter(|plan| plan.uses_store && self.hosts(&plan.name)) {
-            let part = || format!("the store of module `{}`", plan.name);
-            let location = store.location(&data).map_err(|problem| StartError::part(part(), problem))?;
-            let config = StoreConfig::new(location, plan.migrations, self.surroundings.home(&plan.name));
-            plan.store.open(config).await.map_err(|error| StartError::part(part(), error.message()))?;
-            opened.push((Arc::clone(&plan.name), plan.store.clone()));
+            opened.push((Arc::clone(&plan.name), stores.open(plan).await?));
         }
         self.stores = opened;
         Ok(())
@@ -143,10 +142,8 @@ impl Host {
         let (metrics, targets) = self.bind_edges(&outside, &mut remotes)?;
         let (stopper, stopping) = watch::channel(false);
         let tasks = self.take_tasks();
-        for (home, task) in tasks.at_start {
-            let name = format!("`{}` of module `{}`", task.name, home.module());
-            let outcome = (task.run)(Background::new(home, stopping.clone())).await;
-            outcome.map_err(|error| StartError::part(name, error.message()))?;
+        for (home, task) in &tasks.at_start {
+            run_at_start(home, task, &stopping).await?;
         }
         let mut running = Running::new(self.process.name.clone(), stopper, self.surroundings.home(GATEWAY));
         running.drain = self.settings.section::<AppSettings>("app")?.drain();
@@ -272,8 +269,27 @@ type Bound = (Vec<Arc<EdgeMetrics>>, BTreeMap<&'static str, Target>);
 /// The tasks of the hosted modules, each with its module's home.
 #[derive(Default)]
 struct Tasks {
-    at_start: Vec<(Arc<Home>, Task)>,
+    at_start: Vec<(Arc<Home>, StartTask)>,
     background: Vec<(Arc<Home>, Task)>,
+}
+
+/// Runs a task, and again while it loses against another process.
+async fn run_at_start(
+    home: &Arc<Home>,
+    task: &StartTask,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let mut left = START_ATTEMPTS;
+    loop {
+        left -= 1;
+        let Err(error) = (task.run)(Background::new(Arc::clone(home), stopping.clone())).await else {
+            return Ok(());
+        };
+        if error.code() != Code::Aborted || left == 0 {
+            let name = format!("`{}` of module `{}`", task.name, home.module());
+            return Err(StartError::part(name, stores::whole(&error)));
+        }
+    }
 }
 
 async fn run_background(home: Arc<Home>, task: Task, stopping: watch::Receiver<bool>) {

@@ -18,8 +18,8 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::StartError;
 use crate::settings::Settings;
+use crate::{StartError, secrets};
 
 /// One bounded context: contract, code, store, migrations.
 ///
@@ -102,6 +102,12 @@ impl fmt::Debug for Module {
     }
 }
 
+/// A task of a module before its process is ready; it can be run again.
+pub(crate) struct StartTask {
+    pub(crate) name: &'static str,
+    pub(crate) run: Box<dyn Fn(Background) -> BoxFuture<'static, Result<()>> + Send + Sync>,
+}
+
 /// A task of a module outside any call.
 pub(crate) struct Task {
     pub(crate) name: &'static str,
@@ -117,7 +123,7 @@ pub(crate) struct ModulePlan {
     pub(crate) served: Vec<Served>,
     pub(crate) clients: Vec<Arc<dyn AnyChannel>>,
     pub(crate) routes: Router,
-    pub(crate) at_start: Vec<Task>,
+    pub(crate) at_start: Vec<StartTask>,
     pub(crate) background: Vec<Task>,
 }
 
@@ -184,30 +190,27 @@ impl Wire<'_> {
     /// A secret, from the variable `DRYSTONE_SECRET__<MODULE>__<NAME>` or from the file that
     /// `DRYSTONE_SECRET__<MODULE>__<NAME>_FILE` names. A missing secret keeps the application from starting.
     pub fn secret(&self, name: &str) -> SecretString {
-        let variable = format!("DRYSTONE_SECRET__{}__{}", self.name, name).to_uppercase();
-        let file = format!("{variable}_FILE");
-        let found = std::env::var(&variable).ok().or_else(|| {
-            let path = std::env::var(&file).ok()?;
-            std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+        let found = secrets::find(&self.name, name).and_then(|found| {
+            let variable = secrets::variable(&self.name, name);
+            found.ok_or_else(|| format!("set {variable}, or {variable}_FILE to a file that holds it"))
         });
-        if found.is_none() {
-            let problem =
-                format!("the secret `{name}` is missing: set {variable}, or {file} to a file that holds it");
+        found.unwrap_or_else(|problem| {
+            let problem = format!("the secret `{name}` is missing: {problem}");
             self.problems.borrow_mut().push(StartError::Wiring { module: self.name.to_string(), problem });
-        }
-        SecretString::from(found.unwrap_or_default())
+            SecretString::default()
+        })
     }
 
     /// Work to be done before the module's process is ready, such as sowing first data. Runs at every start.
+    ///
+    /// Runs again, a few times at most, when it ends `ABORTED`: two processes that sow the same data at once meet in the database.
     pub fn at_start<F, Fut>(&self, name: &'static str, run: F)
     where
-        F: FnOnce(Background) -> Fut + Send + Sync + 'static,
+        F: FnOnce(Background) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.plan
-            .borrow_mut()
-            .at_start
-            .push(Task { name, run: Box::new(move |background| Box::pin(run(background))) });
+        let run = Box::new(move |background| Box::pin(run.clone()(background)) as BoxFuture<'static, _>);
+        self.plan.borrow_mut().at_start.push(StartTask { name, run });
     }
 
     /// Work that goes on beside the calls until the process stops.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use drystone_call::{
-    AnyChannel as _, Channel, Context, ContractClient, EdgeMetrics, Home, ManualClock, Principal, Result,
-    ServiceDef as _, Target, TenantId,
+    AnyChannel as _, Channel, Context, ContractClient, Dispatch, EdgeMetrics, Home, ManualClock, Principal,
+    Result, ServiceDef as _, Target, TenantId,
 };
 use drystone_gateway::Gateway;
 use drystone_store::Store;
@@ -164,6 +164,16 @@ impl Running {
         let mut edges = self.edges.clone();
         edges.extend(self.clients.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         edges
+    }
+
+    /// The contracts that are called and served in this process, with their counters.
+    #[must_use]
+    pub fn served(&self) -> Vec<Arc<dyn Dispatch>> {
+        let here = |target: &Target| match target {
+            Target::Direct(mount) | Target::Encoded(mount) => Some(Arc::clone(mount.dispatch())),
+            Target::Remote(_) => None,
+        };
+        self.targets.values().filter_map(here).collect()
     }
 
     /// The connections opened to other processes so far.

@@ -168,7 +168,7 @@ impl Settings {
     }
 
     /// The origins of the values below a prefix, for an error message.
-    fn places(&self, prefix: &str) -> String {
+    pub(crate) fn places(&self, prefix: &str) -> String {
         let mut places: Vec<String> = self
             .0
             .iter()

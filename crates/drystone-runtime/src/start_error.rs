@@ -73,9 +73,34 @@ pub enum StartError {
         /// What went wrong.
         problem: String,
     },
+    /// A database lacks what this version needs.
+    #[error(
+        "error[DRY-R009]: the database of module `{module}` is not ready for this version: {problem}\n  help: run `{app} migrate` first, \
+         with store.owner_url set to the connection string of the database's owner"
+    )]
+    NotMigrated {
+        /// The module.
+        module: String,
+        /// What is missing.
+        problem: String,
+        /// The application.
+        app: String,
+    },
+    /// A command did not do its work.
+    #[error("error[DRY-R010]: {command}: {problem}")]
+    Command {
+        /// The command.
+        command: String,
+        /// What went wrong, and what to do.
+        problem: String,
+    },
 }
 
 impl StartError {
+    pub(crate) fn command(command: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+        Self::Command { command: command.into(), problem: problem.to_string() }
+    }
+
     pub(crate) fn part(part: impl Into<String>, problem: impl std::fmt::Display) -> Self {
         Self::Part { part: part.into(), problem: problem.to_string() }
     }

@@ -1,11 +1,10 @@
-//! What the settings say of the process: data directory, stores, clock and ids.
+//! What the settings say of the process: data directory, runner, clock and ids.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_call::{Clock, Home, ManualClock, RandomIds, SeededIds, SystemClock};
-use drystone_store::Location;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -25,27 +24,6 @@ impl AppSettings {
     /// The time that calls in progress may take to finish.
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_secs(self.drain)
-    }
-}
-
-/// `[store]`.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StoreSettings {
-    url: String,
-}
-
-impl StoreSettings {
-    /// Where the data is: `sqlite:` is below the data directory, `sqlite:DIR` below that directory.
-    pub(crate) fn location(&self, data: &Path) -> Result<Location, String> {
-        if let Some(dir) = self.url.strip_prefix("sqlite:") {
-            let dir = if dir.is_empty() { data.join("modules") } else { dir.into() };
-            return Ok(Location::Sqlite { dir });
-        }
-        if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
-            return Ok(Location::postgres(self.url.clone()));
-        }
-        Err("store.url begins neither with `sqlite:` nor with `postgres://`".to_owned())
     }
 }
 

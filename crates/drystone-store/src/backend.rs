@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use drystone_call::{Home, Result, TenantId};
+use drystone_call::{Code, Error, Home, Result, TenantId};
+use tokio::io::{AsyncBufRead, AsyncWrite};
 
+use crate::archive::Section;
 use crate::metrics::StoreMetrics;
 use crate::postgres::PostgresModule;
 use crate::sqlite::SqliteModule;
+use crate::status::StoreStatus;
+use crate::tenants::{Tenant, TenantState};
 
 /// An open store.
 pub(crate) struct Backend {
@@ -27,11 +31,45 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn tenants(&self) -> Result<Vec<TenantId>> {
-        match &self.database {
-            Database::Sqlite(module) => Ok(module.tenants()),
-            Database::Postgres(module) => module.tenants().await,
-        }
+    pub(crate) async fn tenants(&self) -> Result<Vec<Tenant>> {
+        let names = match &self.database {
+            Database::Sqlite(module) => module.tenants(),
+            Database::Postgres(module) => module.tenants().await?,
+        };
+        let created = std::time::SystemTime::UNIX_EPOCH;
+        Ok(names.into_iter().map(|name| Tenant { name, state: TenantState::Active, created }).collect())
+    }
+
+    pub(crate) async fn create_tenant(&self, _: &TenantId) -> Result<bool> {
+        Err(soon())
+    }
+
+    pub(crate) async fn suspend_tenant(&self, _: &TenantId) -> Result<()> {
+        Err(soon())
+    }
+
+    pub(crate) async fn resume_tenant(&self, _: &TenantId) -> Result<()> {
+        Err(soon())
+    }
+
+    pub(crate) async fn delete_tenant(&self, _: &TenantId) -> Result<()> {
+        Err(soon())
+    }
+
+    pub(crate) async fn export<W: AsyncWrite + Unpin + Send>(&self, _: Option<&TenantId>, _: &mut W) -> Result<Section> {
+        Err(soon())
+    }
+
+    pub(crate) async fn import_tenant<R: AsyncBufRead + Unpin + Send>(&self, _: &TenantId, _: &mut R) -> Result<Section> {
+        Err(soon())
+    }
+
+    pub(crate) async fn import_shared<R: AsyncBufRead + Unpin + Send>(&self, _: &mut R) -> Result<Section> {
+        Err(soon())
+    }
+
+    pub(crate) async fn status(&self) -> Result<StoreStatus> {
+        Err(soon())
     }
 
     pub(crate) async fn close(&self) -> Result<()> {
@@ -43,4 +81,8 @@ impl Backend {
             }
         }
     }
+}
+
+fn soon() -> Error {
+    Error::new(Code::Unimplemented, "not yet")
 }

@@ -116,6 +116,7 @@ const EXISTS: &str = "it exists already";
 const VIOLATED: &str = "the data does not allow it";
 const CONFLICT: &str = "a concurrent transaction got in the way; try again";
 const FULL: &str = "the database's disk is full; free space on it";
+const UNREACHABLE: &str = "the database cannot be reached";
 const TOO_LATE: &str = "the deadline passed while a statement ran";
 
 fn judge_sqlite(error: &rusqlite::Error) -> Judgement {
@@ -146,15 +147,13 @@ fn judge_sqlite(error: &rusqlite::Error) -> Judgement {
 }
 
 fn judge_postgres(error: &tokio_postgres::Error) -> Judgement {
-    let Some(state) = error.code() else {
-        return if error.is_closed()
-            || StdError::source(error).is_some_and(|cause| cause.is::<std::io::Error>())
-        {
-            (Code::Unavailable, "the database cannot be reached".into())
-        } else {
-            internal("a database statement failed")
-        };
-    };
+    if is_lost(error) {
+        return (Code::Unavailable, UNREACHABLE.into());
+    }
+    if is_outdated(error) {
+        return (Code::Aborted, CONFLICT.into());
+    }
+    let Some(state) = error.code() else { return internal("a database statement failed") };
     match *state {
         SqlState::UNIQUE_VIOLATION | SqlState::EXCLUSION_VIOLATION => (Code::AlreadyExists, EXISTS.into()),
         SqlState::T_R_SERIALIZATION_FAILURE
@@ -164,7 +163,7 @@ fn judge_postgres(error: &tokio_postgres::Error) -> Judgement {
         SqlState::DISK_FULL => (Code::Unavailable, FULL.into()),
         ref state => match state.code().get(..2) {
             Some("23") => (Code::FailedPrecondition, VIOLATED.into()),
-            Some("08" | "53" | "57") => (Code::Unavailable, "the database cannot be reached".into()),
+            Some("53" | "57") => (Code::Unavailable, UNREACHABLE.into()),
             _ => internal("a database statement failed"),
         },
     }
@@ -188,6 +187,41 @@ pub(crate) fn failed_before() -> Error {
 /// The transaction was lost with the group that it was to commit with.
 pub(crate) fn group_lost() -> Error {
     Error::aborted("the transactions that were to commit together were rolled back; try again")
+}
+
+/// The database did not answer.
+pub(crate) fn unreachable(cause: impl StdError + Send + Sync + 'static) -> Error {
+    Error::unavailable(UNREACHABLE).caused_by(cause)
+}
+
+/// Whether PostgreSQL will say nothing more on this connection: it is closed, or the server is ending it.
+pub(crate) fn is_lost(error: &tokio_postgres::Error) -> bool {
+    match error.as_db_error() {
+        Some(db) => match *db.code() {
+            SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW
+            | SqlState::DATABASE_DROPPED
+            | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => true,
+            ref state => state.code().starts_with("08") || state.code() == "57P05",
+        },
+        None => {
+            error.is_closed() || StdError::source(error).is_some_and(|cause| cause.is::<std::io::Error>())
+        }
+    }
+}
+
+/// Whether PostgreSQL refused the transaction because of a concurrent one.
+pub(crate) fn is_conflict(error: &tokio_postgres::Error) -> bool {
+    matches!(
+        error.code(),
+        Some(&(SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED))
+    ) || is_outdated(error)
+}
+
+/// Whether a migration has changed what a prepared statement gives.
+pub(crate) fn is_outdated(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|db| db.routine() == Some("RevalidateCachedQuery"))
 }
 
 /// A wait that ended at the call's deadline.

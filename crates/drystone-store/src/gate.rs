@@ -28,4 +28,9 @@ impl KeyGate for Gate {
             }
         })
     }
+
+    /// On SQLite a file has one writer at a time.
+    fn may_conflict(&self) -> bool {
+        self.0.backend().is_ok_and(|backend| matches!(backend.database, Database::Postgres(_)))
+    }
 }

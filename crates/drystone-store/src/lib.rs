@@ -27,6 +27,7 @@
 //! Any network but that to its database; any way to name a tenant in a handler; a way to end a transaction in SQL. Long reads run in place too, on a
 //! reader's connection: they keep no writer waiting, but they keep their thread.
 
+mod archive;
 mod backend;
 mod clock;
 mod config;
@@ -42,6 +43,7 @@ mod query;
 mod read;
 mod row;
 mod sqlite;
+mod status;
 mod store;
 mod tenants;
 mod tx;
@@ -51,6 +53,7 @@ pub mod __private {
     pub use {postgres_types, rusqlite};
 }
 
+pub use archive::{Section, TableSum};
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use config::Testing;
@@ -58,12 +61,13 @@ pub use config::{Location, StoreConfig};
 pub use drystone_derive::{Column, Row, migrations};
 pub use error::{Fault, StatementError};
 pub use metrics::StoreMetrics;
-pub use migrate::{Migration, Migrations, Step};
+pub use migrate::{Migrated, MigratedSchema, Migration, Migrations, Step, Steps};
 pub use params::Params;
 pub use postgres::Migrator;
 pub use query::{Query, Run};
 pub use read::ReadTx;
 pub use row::{Column, FromRow, Param, RowError, RowView};
+pub use status::{SchemaStatus, StoreStatus, TenantCounts};
 pub use store::Store;
-pub use tenants::Tenants;
+pub use tenants::{Tenant, TenantState, Tenants};
 pub use tx::{Isolation, Tx};

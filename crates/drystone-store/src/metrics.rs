@@ -22,6 +22,8 @@ pub struct StoreMetrics {
     pub reads: u64,
     /// Calls answered from their record.
     pub replays: u64,
+    /// Transactions that the database refused because of a concurrent one, or that were lost with their connection before they committed.
+    pub conflicts: u64,
     /// Transactions taken away at the hold limit.
     pub held_too_long: u64,
     /// Writers waiting now, over all tenants.
@@ -45,6 +47,7 @@ pub(crate) struct Counters {
     pub(crate) groups_lost: Count,
     pub(crate) reads: Count,
     pub(crate) replays: Count,
+    pub(crate) conflicts: Count,
     pub(crate) held_too_long: Count,
     pub(crate) writers_waiting: Count,
     pub(crate) open_transactions: Count,
@@ -83,6 +86,7 @@ impl Counters {
             groups_lost: self.groups_lost.get(),
             reads: self.reads.get(),
             replays: self.replays.get(),
+            conflicts: self.conflicts.get(),
             held_too_long: self.held_too_long.get(),
             writers_waiting: self.writers_waiting.get(),
             open_transactions: self.open_transactions.get(),

@@ -2,6 +2,9 @@
 //!
 //! One plan serves both databases: it compares what a module brings with what a database has recorded, and says what is left to run or
 //! what is wrong. Each backend only reads the record and runs the rest.
+//!
+//! Two versions of a module work on one database while the newer one is rolled out. So a step that a binary does not know keeps it from starting only
+//! if that step took something away.
 
 use drystone_call::{Code, Error, Result};
 use sha2::{Digest as _, Sha256};
@@ -46,6 +49,34 @@ impl Migrations {
     pub const NONE: Self = Self { sqlite: &[], postgres: &[], shared_sqlite: &[], shared_postgres: &[] };
 }
 
+/// Which steps a [`crate::Migrator`] runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Steps {
+    /// All that are left.
+    #[default]
+    All,
+    /// Those before the first contract step: what runs before a new version is rolled out, while the one before still works.
+    ExpandOnly,
+}
+
+/// What a [`crate::Migrator`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// The module's schemas: that of the data of no tenant, then that of the tenants' data.
+    pub schemas: Vec<MigratedSchema>,
+}
+
+/// What a [`crate::Migrator`] did to one schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigratedSchema {
+    /// The schema's name.
+    pub schema: String,
+    /// The migrations that ran, in order.
+    pub ran: Vec<&'static str>,
+    /// The migrations that are left because of [`Steps::ExpandOnly`], in order.
+    pub held_back: Vec<&'static str>,
+}
+
 /// A line of a database's record of migrations.
 #[derive(Debug)]
 pub(crate) struct Applied {
@@ -65,40 +96,65 @@ pub(crate) fn checksum(migration: &Migration) -> String {
     })
 }
 
-/// What is left to run on `place`.
+/// What is left to run on `place`. Applied steps that the binary does not know are those of a newer one, which works beside it.
 ///
 /// # Errors
-/// `FAILED_PRECONDITION` if an applied migration was edited or removed since.
+/// `FAILED_PRECONDITION` if an applied migration was edited since, or if an unknown one took something away.
 pub(crate) fn plan<'m>(all: &'m [Migration], applied: &[Applied], place: &str) -> Result<&'m [Migration]> {
     for line in applied {
-        let known = all.iter().find(|migration| i64::from(migration.version) == line.version);
-        let Some(migration) = known else {
-            return Err(refuse(format!(
-                "{place} has applied {}, which this binary does not know: it is older than the data; run a newer one",
-                line.name
-            )));
-        };
-        if checksum(migration) != line.checksum {
-            return Err(refuse(format!(
-                "{} was edited after it had been applied to {place} (there it is {}): restore the file and put the change \
-                 into a new migration",
-                migration.name, line.name
-            )));
+        match all.iter().find(|migration| i64::from(migration.version) == line.version) {
+            None if takes_away(&line.name) => return Err(older_than_the_data(place, &line.name)),
+            None => {}
+            Some(migration) if checksum(migration) == line.checksum => {}
+            Some(migration) => return Err(edited(migration, place, &line.name)),
         }
     }
-    Ok(&all[applied.len().min(all.len())..])
+    let newest = applied.iter().map(|line| line.version).max().unwrap_or(0);
+    let done = all.iter().take_while(|migration| i64::from(migration.version) <= newest).count();
+    Ok(&all[done..])
+}
+
+/// The steps before the first one that takes away, and the rest.
+pub(crate) fn expanding(left: &[Migration]) -> (&[Migration], &[Migration]) {
+    let first = left.iter().position(|migration| migration.step == Step::Contract);
+    left.split_at(first.unwrap_or(left.len()))
+}
+
+/// Whether a migration takes away, by its name: all that a database has of one that the binary does not know.
+fn takes_away(name: &str) -> bool {
+    name.split_once("__").is_some_and(|(_, words)| words.starts_with("contract_"))
+}
+
+fn older_than_the_data(place: &str, name: &str) -> Error {
+    refuse(format!(
+        "DRY-M018: {place} has applied {name}, which this binary does not know and which took something away: the binary is older \
+         than the data; run a newer one"
+    ))
+}
+
+fn edited(migration: &Migration, place: &str, there: &str) -> Error {
+    refuse(format!(
+        "DRY-M013: {} was edited after it had been applied to {place} (there it is {there}): restore the file and put the change \
+         into a new migration",
+        migration.name
+    ))
 }
 
 /// The error of a migration that does not run.
 pub(crate) fn failed(
     migration: &Migration,
     place: &str,
+    why: &str,
     cause: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
-    refuse(format!("migration {} failed on {place}: {cause}", migration.name)).caused_by(cause)
+    refuse(format!(
+        "DRY-M014: migration {} failed on {place} and left nothing: {why}; correct the file and migrate again",
+        migration.name
+    ))
+    .caused_by(cause)
 }
 
-fn refuse(message: String) -> Error {
+pub(crate) fn refuse(message: String) -> Error {
     Error::new(Code::FailedPrecondition, message)
 }
 
@@ -132,7 +188,26 @@ mod tests {
         let error = plan(&[edited], &[line(&ONE)], "here").unwrap_err();
         assert!(error.message().contains("V1__expand_a was edited"), "{error}");
         let error = plan(&[ONE], &[line(&ONE), line(&TWO)], "here").unwrap_err();
-        assert!(error.message().contains("V2__contract_b"), "{error}");
+        assert!(error.message().contains("DRY-M018: here has applied V2__contract_b"), "{error}");
+    }
+
+    #[test]
+    fn what_a_newer_version_added_is_no_hindrance() {
+        let added = Migration { step: Step::Expand, name: "V2__expand_b", ..TWO };
+        assert_eq!(plan(&[ONE], &[line(&ONE), line(&added)], "here").unwrap().len(), 0);
+        assert_eq!(plan(&[], &[line(&ONE), line(&added)], "here").unwrap().len(), 0);
+        let odd = Migration { name: "V2__expand_contract_terms", ..added };
+        assert_eq!(plan(&[ONE], &[line(&ONE), line(&odd)], "here").unwrap().len(), 0);
+    }
+
+    #[test]
+    fn expanding_ends_at_the_first_step_that_takes_away() {
+        let three = Migration { version: 3, name: "V3__expand_c", ..ONE };
+        let all = [ONE, TWO, three];
+        let (now, later) = expanding(&all);
+        assert_eq!((now.len(), later.len()), (1, 2));
+        let all = [ONE, three];
+        assert_eq!(expanding(&all).0.len(), 2);
     }
 
     #[test]

@@ -24,6 +24,27 @@ pub trait Params: Send + Sync {
     fn bind_postgres<'p>(&'p self, values: &mut Vec<&'p (dyn ToSql + Sync)>);
 }
 
+/// Parameters that outlive the place where they were bound.
+pub(crate) trait Bound: Send + Sync {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// The values in order.
+    fn values(&self) -> Vec<&(dyn ToSql + Sync)>;
+}
+
+impl<P: Params> Bound for P {
+    fn count(&self) -> usize {
+        P::COUNT
+    }
+
+    fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let mut values = Vec::with_capacity(P::COUNT);
+        self.bind_postgres(&mut values);
+        values
+    }
+}
+
 impl Params for () {
     const COUNT: usize = 0;
 

@@ -5,10 +5,16 @@
 //! is not encrypted, so the server belongs on this host or behind a private link.
 
 mod connect;
+mod contract;
 mod keys;
+mod lint;
 mod migrator;
 mod module;
 mod names;
+mod platform;
+mod roles;
+mod started;
+mod step;
 mod tx;
 
 pub use migrator::Migrator;

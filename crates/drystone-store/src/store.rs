@@ -13,6 +13,7 @@ use crate::metrics::{Counters, StoreMetrics};
 use crate::postgres::PostgresModule;
 use crate::read::ReadTx;
 use crate::sqlite::SqliteModule;
+use crate::status::StoreStatus;
 use crate::tenants::Tenants;
 use crate::tx::{Isolation, Tx};
 
@@ -134,6 +135,14 @@ impl Store {
         let mut cx = Context::mint(Arc::clone(&backend.home), tenant, Principal::ANONYMOUS);
         let mut read = ReadTx::begin(&mut cx, &backend, true).await?;
         read.query("select 1").all::<(i32,)>().await.map(drop)
+    }
+
+    /// The condition of the store: where it is, how large, how far migrated, who waits.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn status(&self) -> Result<StoreStatus> {
+        self.backend()?.status().await
     }
 
     /// The counters; all zero while the store is not open.

@@ -1,7 +1,7 @@
 //! Logs and metrics of a process.
 //!
 //! [`init`] sets up the process's log: one line an event on standard error, with the span of the call that it belongs to. [`prometheus`] renders the
-//! counters that the call stack keeps for every edge.
+//! counters that the call stack keeps for every edge, [`prometheus_of_served`] those of every contract that is served here.
 //!
 //! # Invariants
 //!
@@ -16,4 +16,4 @@ mod log;
 mod prometheus;
 
 pub use log::{LogFormat, init};
-pub use prometheus::prometheus;
+pub use prometheus::{prometheus, prometheus_of_served};

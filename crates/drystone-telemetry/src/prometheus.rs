@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use drystone_call::{Code, EdgeMetrics, LATENCY_BUCKETS, MethodMetrics};
+use drystone_call::{Code, Dispatch, EdgeMetrics, LATENCY_BUCKETS, MethodMetrics};
 
 /// Renders the counters of all edges.
 #[must_use]
@@ -36,6 +36,26 @@ pub fn prometheus(edges: &[Arc<EdgeMetrics>]) -> String {
         "Bytes of messages that crossed a process.",
         |edge| &edge.remote_bytes,
     );
+    text
+}
+
+/// Renders the counters of the contracts that a process serves.
+#[must_use]
+pub fn prometheus_of_served(served: &[Arc<dyn Dispatch>]) -> String {
+    let mut text =
+        "# HELP drystone_reruns_total Runs of a handler after the first, because its transaction met another.\n\
+         # TYPE drystone_reruns_total counter\n"
+            .to_owned();
+    for served in served {
+        for method in served.contract().methods {
+            let count = served.reruns(method.index);
+            if count > 0 {
+                let (module, path) = (served.module(), &method.path[1..]);
+                let _ =
+                    writeln!(text, "drystone_reruns_total{{module=\"{module}\",method=\"{path}\"}} {count}");
+            }
+        }
+    }
     text
 }
 

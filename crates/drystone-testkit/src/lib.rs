@@ -1,15 +1,17 @@
 //! What tests of Drystone and of applications built on it share.
 //!
-//! * [`TestApp`]: modules under a chosen [`Runner`], with stores of their own, seeded ids and a clock that stands still; other modules faked where a
-//!   test wants that. [`under_every_runner!`] runs one test function under all of them.
+//! * [`TestApp`]: modules under a chosen [`Runner`], with stores of their own [`On`] a chosen database, seeded ids and a clock that stands still; other
+//!   modules faked where a test wants that. [`under_every_runner!`] runs one test function under all of them, [`on_both_databases!`] also on both databases.
 //! * [`Program`]: a real binary as a child process, found ready by what it prints, killed when the test ends.
 //! * [`Http`]: a small HTTP client whose answers are easy to compare.
 //! * `Postgres` (feature `services`): a real PostgreSQL as a child process.
+//! * [`at_once`]: requests of REST and of gRPC that reach a server together.
 //! * [`drop_at_every_await`]: cancellation at each await point in turn.
 //!
 //! # Invariants
 //!
-//! * What a test claims about a runner is checked: [`TestApp::finish`] fails if nothing was encoded, or no connection was made, where it should.
+//! * What a test claims about a runner or a database is checked: [`TestApp::finish`] fails if nothing was encoded, or no connection was made, or no file
+//!   was there, where it should.
 //! * A missing server is an error that names the package, never a skipped test.
 //!
 //! # What it deliberately lacks
@@ -25,6 +27,12 @@ mod postgres;
 mod program;
 #[cfg(feature = "app")]
 mod test_app;
+#[cfg(feature = "app")]
+mod test_stores;
+#[cfg(feature = "app")]
+mod under;
+#[cfg(feature = "app")]
+mod volley;
 
 pub use cancel::{Dropped, drop_at_every_await, poll_and_drop, poll_once};
 #[cfg(feature = "app")]
@@ -34,4 +42,8 @@ pub use postgres::{Database, Postgres};
 #[cfg(feature = "app")]
 pub use program::Program;
 #[cfg(feature = "app")]
-pub use test_app::{Evidence, Runner, TestApp, TestAppBuilder};
+pub use test_app::{Evidence, TestApp, TestAppBuilder};
+#[cfg(feature = "app")]
+pub use under::{Case, On, Runner, Under};
+#[cfg(feature = "app")]
+pub use volley::{Protocol, RawAnswer, at_once, grpc_request};

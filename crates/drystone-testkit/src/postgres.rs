@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-const SETTINGS: &str = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=100";
+const LISTEN: &str = "-c listen_addresses=''";
+/// Tests kill processes, not machines: no test is worth waiting for a disk.
+const HASTY: &str = "-c fsync=off -c full_page_writes=off -c max_connections=100";
 
 /// Stops the server and removes its files when its input ends: when the server is dropped, and when the test's process dies in whatever way.
 const WATCH: &str = r#"trap '' INT TERM HUP; read -r _; "$@" -m immediate -w stop; rm -rf "$DRYSTONE_DIR""#;
@@ -28,11 +30,23 @@ impl Postgres {
     /// # Errors
     /// If PostgreSQL is not installed, naming the package and how to install it, or does not start, with what it said.
     pub fn start() -> io::Result<Self> {
+        Self::start_in(TempDir::with_prefix("drystone-pg-")?.keep(), HASTY)
+    }
+
+    /// Starts a server for measurements, with its data below `parent`: a commit waits for the disk, and what `settings` (as in
+    /// `-c max_connections=200`) do not say is as PostgreSQL comes.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_durable(parent: &Path, settings: &str) -> io::Result<Self> {
+        Self::start_in(TempDir::with_prefix_in("drystone-pg-", parent)?.keep(), settings)
+    }
+
+    fn start_in(dir: PathBuf, settings: &str) -> io::Result<Self> {
         let bin = binaries()?;
-        let dir = TempDir::with_prefix("drystone-pg-")?.keep();
         give_away(&dir)?;
         let data = dir.join("data");
-        let socket = format!("{SETTINGS} -c unix_socket_directories={}", dir.display());
+        let socket = format!("{LISTEN} {settings} -c unix_socket_directories={}", dir.display());
         let control = |program: &str| {
             let mut command = as_server(&bin.join(program));
             command.arg("-D").arg(&data).current_dir(&dir);
@@ -68,6 +82,16 @@ impl Postgres {
         })
     }
 
+    /// The id of the server's first process, the parent of all others.
+    ///
+    /// # Errors
+    /// If the server does not run any more.
+    pub fn pid(&self) -> io::Result<u32> {
+        let file = std::fs::read_to_string(self.dir.join("data/postmaster.pid"))?;
+        let line = file.lines().next().unwrap_or_default();
+        line.parse().map_err(|_| io::Error::other(format!("{line:?} is not the id of a process")))
+    }
+
     /// Creates an empty database.
     ///
     /// # Errors
@@ -84,6 +108,33 @@ impl Postgres {
             url: format!("postgres://{name}@{host}/{name}"),
         })
     }
+
+    /// How many connections the server has to a database, but for those of its owner.
+    ///
+    /// # Errors
+    /// If the server does not say.
+    pub fn connections(&self, database: &Database) -> io::Result<usize> {
+        let count = format!(
+            "select count(*) from pg_stat_activity where datname = '{}' and usename <> 'postgres'",
+            database.name()
+        );
+        let said = run(self.client("psql").args(["-X", "-A", "-t", "-d", "postgres", "-c", &count]))?;
+        said.trim().parse().map_err(|_| io::Error::other(format!("{said:?} is not a number")))
+    }
+
+    /// Drops a database, with the connections that are left to it.
+    ///
+    /// # Errors
+    /// If the server does not drop it.
+    pub fn drop_database(&self, database: &Database) -> io::Result<()> {
+        run(self.client("dropdb").args(["--force", database.name()])).map(drop)
+    }
+
+    fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command.arg("-h").arg(&self.dir).args(["-U", "postgres"]);
+        command
+    }
 }
 
 /// A database of a [`Postgres`]. Its name is that of no other of the server, and neither are those of its modules' roles.
@@ -93,6 +144,12 @@ pub struct Database {
     pub owner_url: String,
     /// The connection string of the processes that work in it.
     pub url: String,
+}
+
+impl Database {
+    fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 impl Drop for Postgres {
@@ -138,7 +195,7 @@ fn as_server(program: &Path) -> Command {
 }
 
 fn give_away(dir: &Path) -> io::Result<()> {
-    if is_root() { run(Command::new("chown").arg("postgres:postgres").arg(dir)) } else { Ok(()) }
+    if is_root() { run(Command::new("chown").arg("postgres:postgres").arg(dir)).map(drop) } else { Ok(()) }
 }
 
 fn watch(dir: &Path, control: &Command) -> io::Result<Child> {
@@ -148,17 +205,18 @@ fn watch(dir: &Path, control: &Command) -> io::Result<Child> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 
-fn run(command: &mut Command) -> io::Result<()> {
+/// Runs a command to its end; gives what it said.
+fn run(command: &mut Command) -> io::Result<String> {
     // A server that goes on in the background would keep a pipe open: what is said goes to a file.
     let mut said = tempfile::tempfile()?;
     let status = command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said.try_clone()?).status();
     let status = status.map_err(|error| io::Error::new(error.kind(), format!("{command:?}: {error}")))?;
-    if status.success() {
-        return Ok(());
-    }
     let mut text = String::new();
     io::Seek::rewind(&mut said)?;
     said.read_to_string(&mut text)?;
+    if status.success() {
+        return Ok(text);
+    }
     Err(io::Error::other(format!("{command:?} ended with {status}: {text}")))
 }
 
@@ -175,7 +233,7 @@ mod tests {
         let server = Postgres::start().unwrap();
         let dir = server.dir.clone();
         assert_ne!(server.database().unwrap(), server.database().unwrap());
-        let pid = text_of(&dir.join("data/postmaster.pid")).lines().next().unwrap().to_owned();
+        let pid = server.pid().unwrap().to_string();
         assert!(Path::new("/proc").join(&pid).exists());
         drop(server);
         assert!(!dir.exists());

@@ -7,43 +7,10 @@ use drystone_call::{Context, ContractClient, IdempotencyKey, Served};
 use drystone_runtime::{App, Module, Running};
 use tempfile::TempDir;
 
-/// How the modules of a test call each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runner {
-    /// The message moves.
-    Direct,
-    /// The message is encoded and decoded.
-    Encoded,
-    /// Every module in a process of its own as far as the modules can tell: own stores, own port, own certificate, mutual TLS.
-    Remote,
-}
+use crate::test_stores::TestStores;
+use crate::{On, Runner, Under};
 
-impl Runner {
-    /// Every runner.
-    pub const ALL: [Self; 3] = [Self::Direct, Self::Encoded, Self::Remote];
-}
-
-/// Runs test functions of the form `async fn name(runner: Runner)` under every runner.
-///
-/// Each becomes a test `direct::name`, `encoded::name` and `remote::name`.
-#[macro_export]
-macro_rules! under_every_runner {
-    ($($name:ident),+ $(,)?) => {
-        $crate::under_every_runner!(@each direct Direct $($name)+);
-        $crate::under_every_runner!(@each encoded Encoded $($name)+);
-        $crate::under_every_runner!(@each remote Remote $($name)+);
-    };
-    (@each $module:ident $runner:ident $($name:ident)+) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name($crate::Runner::$runner).await;
-            })+
-        }
-    };
-}
-
-/// What a runner leaves behind when it really ran.
+/// What a runner and a database leave behind when they really ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// Bytes that the encoded runner encoded.
@@ -52,6 +19,8 @@ pub struct Evidence {
     pub remote_bytes: u64,
     /// Connections between processes.
     pub connections: u64,
+    /// Runs of handlers after the first, because a transaction met another.
+    pub reruns: u64,
 }
 
 /// Declares a [`TestApp`].
@@ -60,7 +29,8 @@ pub struct Evidence {
 pub struct TestAppBuilder {
     app: App,
     modules: Vec<String>,
-    runner: Runner,
+    tenants: Vec<String>,
+    under: Under,
     settings: String,
 }
 
@@ -75,7 +45,25 @@ impl TestAppBuilder {
 
     /// Chooses the runner; [`Runner::Direct`] otherwise.
     pub fn runner(mut self, runner: Runner) -> Self {
-        self.runner = runner;
+        self.under.runner = runner;
+        self
+    }
+
+    /// Chooses the database; [`On::Sqlite`] otherwise. On PostgreSQL the test has a database of its own on the server of its process.
+    pub fn on(mut self, on: On) -> Self {
+        self.under.on = on;
+        self
+    }
+
+    /// Chooses runner and database.
+    pub fn under(mut self, under: Under) -> Self {
+        self.under = under;
+        self
+    }
+
+    /// Creates a tenant beside `demo`, which is always there; calls for a tenant that was not created are refused.
+    pub fn tenant(mut self, name: &str) -> Self {
+        self.tenants.push(name.to_owned());
         self
     }
 
@@ -91,11 +79,21 @@ impl TestAppBuilder {
     /// If it does not start, with the reason.
     pub async fn start(self) -> TestApp {
         let data = TempDir::new().expect("a temporary directory");
+        let settings = self.all_settings(&data);
+        let stores = TestStores::make(self.under.on, &self.app, &settings).await;
+        let started = self.app.settings(&settings).settings(&stores.settings()).start_topology().await;
+        let processes = started.unwrap_or_else(|error| panic!("the application does not start: {error}"));
+        TestApp { processes, modules: self.modules, runner: self.under.runner, stores: Some(stores), data }
+    }
+
+    fn all_settings(&self, data: &TempDir) -> String {
         let mut settings = format!(
-            "[app]\ndata = {:?}\ndrain = 2\n[determinism]\nseed = 7\nclock = 2026-01-01T00:00:00Z\n",
-            data.path().display().to_string()
+            "[app]\ndata = {:?}\ndrain = 2\n[determinism]\nseed = 7\nclock = 2026-01-01T00:00:00Z\n\
+             [tenants]\ncreate = {:?}\n",
+            data.path().display().to_string(),
+            self.tenants
         );
-        match self.runner {
+        match self.under.runner {
             Runner::Direct => settings.push_str("[calls]\nrunner = \"direct\"\n"),
             Runner::Encoded => settings.push_str("[calls]\nrunner = \"encoded\"\n"),
             Runner::Remote => {
@@ -105,9 +103,7 @@ impl TestAppBuilder {
             }
         }
         settings.push_str(&self.settings);
-        let started = self.app.settings(&settings).start_topology().await;
-        let processes = started.unwrap_or_else(|error| panic!("the application does not start: {error}"));
-        TestApp { processes, runner: self.runner, finished: false, data }
+        settings
     }
 }
 
@@ -115,8 +111,10 @@ impl TestAppBuilder {
 #[derive(Debug)]
 pub struct TestApp {
     processes: Vec<Running>,
+    modules: Vec<String>,
     runner: Runner,
-    finished: bool,
+    /// Taken when the test ends as it should.
+    stores: Option<TestStores>,
     data: TempDir,
 }
 
@@ -124,14 +122,18 @@ impl TestApp {
     /// One module; the contracts that it calls need a [`TestAppBuilder::fake`].
     pub fn of(module: Module) -> TestAppBuilder {
         let modules = vec![module.name().to_owned()];
-        let app = App::new("test").module(module);
-        TestAppBuilder { app, modules, runner: Runner::Direct, settings: String::new() }
+        Self::builder(App::new("test").module(module), modules)
     }
 
     /// A whole application.
     pub fn whole(app: App) -> TestAppBuilder {
         let modules = app.module_names();
-        TestAppBuilder { app, modules, runner: Runner::Direct, settings: String::new() }
+        Self::builder(app, modules)
+    }
+
+    fn builder(app: App, modules: Vec<String>) -> TestAppBuilder {
+        let under = Under { runner: Runner::Direct, on: On::Sqlite };
+        TestAppBuilder { app, modules, tenants: vec!["demo".to_owned()], under, settings: String::new() }
     }
 
     /// A client of a contract, calling as the gateway does.
@@ -194,17 +196,31 @@ impl TestApp {
                 evidence.encoded_bytes += edge.encoded_bytes.load(Relaxed);
                 evidence.remote_bytes += edge.remote_bytes.load(Relaxed);
             }
+            for served in process.served() {
+                let methods = served.contract().methods.iter();
+                evidence.reruns += methods.map(|method| served.reruns(method.index)).sum::<u64>();
+            }
         }
         evidence
     }
 
-    /// Stops the application and checks that the runner was the one that the test asked for.
+    /// Stops the application and checks that runner and database were those that the test asked for.
     ///
     /// # Panics
-    /// If it was not: no byte encoded, no connection made, or one where there should be none.
+    /// If they were not: no byte encoded, no connection made, no file or no connection to the database, or one where there should be none.
     pub async fn finish(mut self) -> Evidence {
-        self.finished = true;
+        let Some(stores) = self.stores.take() else { return Evidence::default() };
         let evidence = self.evidence();
+        self.check_runner(evidence);
+        self.check_stores(&stores).await;
+        for process in std::mem::take(&mut self.processes) {
+            process.stop().await;
+        }
+        stores.remove().await;
+        evidence
+    }
+
+    fn check_runner(&self, evidence: Evidence) {
         let seen = (evidence.encoded_bytes > 0, evidence.remote_bytes > 0 && evidence.connections > 0);
         let expected = match self.runner {
             Runner::Direct => (false, false),
@@ -212,18 +228,28 @@ impl TestApp {
             Runner::Remote => (false, true),
         };
         assert_eq!(seen, expected, "the test ran under another runner than {:?}: {evidence:?}", self.runner);
-        for process in std::mem::take(&mut self.processes) {
-            process.stop().await;
-        }
-        evidence
+    }
+
+    async fn check_stores(&self, stores: &TestStores) {
+        let has_store =
+            |module: &String| self.processes.iter().any(|process| process.store(module).is_some());
+        let used = self.modules.iter().any(has_store);
+        let (files, connections) = stores.opened(self.data.path()).await;
+        let expected = (used && stores.on() == On::Sqlite, used && stores.on() == On::Postgres);
+        assert_eq!(
+            (files > 0, connections > 0),
+            expected,
+            "the stores were not on {:?}: {files} files of SQLite, {connections} connections to PostgreSQL",
+            stores.on()
+        );
     }
 }
 
 impl Drop for TestApp {
     fn drop(&mut self) {
         assert!(
-            self.finished || std::thread::panicking(),
-            "end the test with `app.finish().await`, which checks the runner"
+            self.stores.is_none() || std::thread::panicking(),
+            "end the test with `app.finish().await`, which checks runner and database"
         );
     }
 }

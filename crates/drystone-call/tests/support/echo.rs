@@ -31,10 +31,11 @@ const fn method(index: usize, name: &'static str, path: &'static str, effect: Ef
     MethodInfo { index, name, path, contract, effect, key, timeout, recursive: true }
 }
 
-/// `Read` has no side effects, `Write` has.
-pub(crate) static METHODS: [MethodInfo; 2] = [
+/// `Read` has no side effects, `Write` has; `Put` has the same ones when repeated, and looks at no key.
+pub(crate) static METHODS: [MethodInfo; 3] = [
     method(0, "Read", "/test.v1.Echo/Read", Effect::NoSideEffects),
     method(1, "Write", "/test.v1.Echo/Write", Effect::Mutating),
+    MethodInfo { key: KeyPolicy::Ignored, ..method(2, "Put", "/test.v1.Echo/Put", Effect::Idempotent) },
 ];
 
 static CONTRACT: ContractInfo = ContractInfo {
@@ -45,7 +46,7 @@ static CONTRACT: ContractInfo = ContractInfo {
     descriptor_hash: 7,
 };
 
-/// What serves both methods.
+/// What serves all methods.
 pub(crate) type Handler =
     Arc<dyn for<'a> Fn(&'a mut Context, Note) -> BoxFuture<'a, Result<Note>> + Send + Sync>;
 
@@ -63,7 +64,7 @@ impl EchoDyn for Served {
     }
 }
 
-/// Calls the handler; both methods share it.
+/// Calls the handler; all methods share it.
 pub(crate) const CALL: CallFn<dyn EchoDyn, Note, Note> = |service, cx, req| service.answer(cx, req);
 
 impl ServiceDef for dyn EchoDyn {
@@ -92,8 +93,21 @@ pub(crate) fn channel(
     gate: Option<Arc<dyn KeyGate>>,
     handler: Handler,
 ) -> Channel<dyn EchoDyn> {
+    channel_to(local, mounted(Home::of_system("callee"), gate, handler))
+}
+
+/// A service at a home of its own.
+pub(crate) fn mounted(
+    home: Arc<Home>,
+    gate: Option<Arc<dyn KeyGate>>,
+    handler: Handler,
+) -> Arc<Mounted<dyn EchoDyn>> {
     let service: Arc<dyn EchoDyn> = Arc::new(Served(handler));
-    let mounted = Arc::new(Mounted::new(service, Home::of_system("callee"), gate));
+    Arc::new(Mounted::new(service, home, gate))
+}
+
+/// A channel of module `caller` to a service.
+pub(crate) fn channel_to(local: Local, mounted: Arc<Mounted<dyn EchoDyn>>) -> Channel<dyn EchoDyn> {
     let channel = Channel::unbound(Some("caller"), "caller");
     channel.bind(match local {
         Local::Direct => Runner::Direct(mounted),

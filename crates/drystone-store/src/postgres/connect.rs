@@ -1,14 +1,24 @@
-//! Connections to the server: who logs in, and how they are pooled.
+//! Connections to the server: where it is and who logs in.
 
+use std::fmt;
 use std::str::FromStr as _;
+use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use drystone_call::{Error, Result};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::time::Instant;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, Error as PgError, NoTls};
 
-use crate::error::too_late;
+use crate::error::unreachable;
+
+/// A server that does not take a connection within this time counts as unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that rests is probed after this time, so that one whose other end is gone is noticed.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// What was sent and is not acknowledged within this time means that the other end is gone.
+const USER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A server, and who logs in.
 #[derive(Clone)]
@@ -22,9 +32,17 @@ impl Server {
     /// # Errors
     /// `INVALID_ARGUMENT` if it is not one.
     pub(crate) fn parse(url: &SecretString) -> Result<Self> {
-        let config = Config::from_str(url.expose_secret()).map_err(|cause| {
+        let mut config = Config::from_str(url.expose_secret()).map_err(|cause| {
             Error::invalid_argument("the PostgreSQL connection string cannot be read").caused_by(cause)
         })?;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        config.keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
+        config.keepalives_interval(KEEPALIVE_INTERVAL).keepalives_retries(KEEPALIVE_RETRIES);
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(USER_TIMEOUT);
+        }
         Ok(Self { config })
     }
 
@@ -48,41 +66,50 @@ impl Server {
         Self { config }
     }
 
-    /// The same server, with settings for the session: as in `-c search_path=orders`.
+    /// The same server, with a name for what connects, as `pg_stat_activity` shows it.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        let mut config = self.config.clone();
+        config.application_name(name);
+        Self { config }
+    }
+
+    /// The same server, with more settings for the session: as in `-c search_path=orders`.
     pub(crate) fn with_options(&self, options: &str) -> Self {
         let mut config = self.config.clone();
-        config.options(options);
+        match self.config.get_options() {
+            Some(before) => config.options(format!("{before} {options}")),
+            None => config.options(options),
+        };
         Self { config }
     }
 
     /// One connection of its own.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if the server cannot be reached.
     pub(crate) async fn connect(&self) -> Result<Client> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(unreachable)?;
-        tokio::spawn(async move {
+        self.open().await.map(|(client, _)| client).map_err(unreachable)
+    }
+
+    /// One connection of its own, and the task that carries it.
+    pub(crate) async fn open(&self) -> Result<(Client, JoinHandle<()>), PgError> {
+        let (client, connection) = self.config.connect(NoTls).await?;
+        let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(target: "drystone::store", %error, "a connection ended");
             }
         });
-        Ok(client)
+        Ok((client, task))
     }
 
-    /// A pool of connections.
-    pub(crate) fn pool(&self, size: usize) -> Result<Pool> {
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(self.config.clone(), NoTls, recycling);
-        Pool::builder(manager)
-            .max_size(size)
-            .build()
-            .map_err(|cause| Error::internal("the pool of connections cannot be made").caused_by(cause))
+    /// Asks the server to stop what runs on a connection.
+    pub(crate) async fn cancel(&self, client: &Client) -> Result<(), PgError> {
+        client.cancel_token().cancel_query(NoTls).await
     }
 }
 
-fn unreachable(cause: tokio_postgres::Error) -> Error {
-    Error::unavailable("the database cannot be reached").caused_by(cause)
-}
-
-/// A connection of the pool, waiting for one until `deadline` at most.
-pub(crate) async fn connection(pool: &Pool, deadline: Instant) -> Result<Object> {
-    let got = tokio::time::timeout_at(deadline, pool.get()).await.map_err(|_| too_late("a connection"))?;
-    got.map_err(|cause| Error::unavailable("the database cannot be reached").caused_by(cause))
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
 }

@@ -5,19 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
-use drystone_call::{Admission, Claim, Code, Error, KeyUse, Result, TenantId};
+use drystone_call::{Admission, Claim, Error, KeyUse, Result, TenantId};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::connect::{Server, connection};
 use super::keys::{self, PostgresClaim};
 use super::names::{Names, quoted};
+use super::started::check_migrated;
 use super::tx::PostgresTx;
 use crate::clock::millis;
 use crate::config::StoreConfig;
 use crate::keys::Claims;
 use crate::metrics::{Counters, StoreMetrics};
-use crate::migrate::{self, Applied, Migrations};
 use crate::tx::Isolation;
 
 /// A module's database on PostgreSQL.
@@ -151,28 +151,6 @@ impl PostgresModule {
             pool.close();
         }
     }
-}
-
-/// Whether every migration of the binary has run.
-async fn check_migrated(client: &Object, names: &Names, migrations: &Migrations) -> Result<()> {
-    for (schema, all) in [(&names.schema, migrations.postgres), (&names.shared, migrations.shared_postgres)] {
-        let sql = format!(
-            "select version, name, checksum from {}.drystone_migrations order by version",
-            quoted(schema)
-        );
-        let rows = client.query(&sql, &[]).await?;
-        let applied: Vec<Applied> = rows
-            .iter()
-            .map(|row| Applied { version: row.get(0), name: row.get(1), checksum: row.get(2) })
-            .collect();
-        if let Some(missing) = migrate::plan(all, &applied, &format!("schema {schema}"))?.first() {
-            return Err(Error::new(
-                Code::FailedPrecondition,
-                format!("schema {schema} lacks {}: run `migrate` before this version starts", missing.name),
-            ));
-        }
-    }
-    Ok(())
 }
 
 async fn registered(client: &Object, names: &Names) -> Result<Vec<TenantId>> {

@@ -1,4 +1,7 @@
 //! The tables of the platform, and the module's migrations, in one file.
+//!
+//! They run when the file opens, contract steps too: one process owns a module's files, so no older version can be at work beside it, and the module's
+//! lock is its lease. A file that a newer version opened before opens here as long as that version only added.
 
 use drystone_call::{Error, Result};
 use rusqlite::Connection;
@@ -54,7 +57,8 @@ pub(crate) fn migrate(conn: &Conn, kind: Kind, all: &[Migration], place: &str, n
         }
     };
     for migration in migrate::plan(all, &applied, place)? {
-        apply(conn, migration, now).map_err(|cause| migrate::failed(migration, place, cause))?;
+        apply(conn, migration, now)
+            .map_err(|cause| migrate::failed(migration, place, &cause.to_string(), cause))?;
         tracing::info!(target: "drystone::store", place, migration = migration.name, "migrated");
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use drystone_call::{Context, Home, ManualClock, Principal, SeededIds, TenantId};
-use drystone_store::{Location, Migrations, Migrator, Row, Store, StoreConfig, migrations};
+use drystone_store::{Location, Migrations, Migrator, Row, Steps, Store, StoreConfig, migrations};
 use drystone_testkit::Database;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -52,7 +52,8 @@ impl World {
         let migrator = Migrator::connect(&database.owner_url.clone().into()).await.unwrap();
         let home = Home::of_system(MODULE);
         let location = Location::postgres(database.url.clone());
-        migrator.migrate(&StoreConfig::new(location.clone(), MIGRATIONS, home)).await.unwrap();
+        let config = StoreConfig::new(location.clone(), MIGRATIONS, home);
+        migrator.migrate(&config, Steps::All).await.unwrap();
         let mut world = Self::open(location, None, |_| {}).await;
         world.migrator = Some(migrator);
         world
@@ -88,7 +89,7 @@ impl World {
         self.store.close().await?;
         self.store = Store::unopened(MODULE);
         if let Some(migrator) = &self.migrator {
-            migrator.migrate(&config).await?;
+            migrator.migrate(&config, Steps::All).await?;
         }
         self.store.open(config).await
     }

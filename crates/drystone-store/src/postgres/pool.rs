@@ -1,0 +1,193 @@
+//! The module's connections: one pool, each connection with its prepared statements per schema.
+//!
+//! One pool and not one per schema: a connection that rests costs the server a process, and data of no tenant is asked for rarely. What a name
+//! means follows from the schema in front, so prepared statements are kept apart by schema.
+//!
+//! A session is set up once, when it starts: schema, UTC, limits. It writes only inside `begin .. read write`: a statement is sent together with the
+//! `begin` before it, and if that fails, the statement runs by itself, where it must not take effect.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult};
+use drystone_call::{Error, Result};
+use futures_util::FutureExt as _;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_postgres::{Client, Error as PgError, Statement};
+
+use super::connect::Server;
+use super::names::{Names, quoted};
+use crate::error::{too_late, unreachable};
+
+/// How long a rollback or the like may take before its connection counts as lost.
+pub(crate) const CLEANUP: Duration = Duration::from_secs(5);
+/// More than the hot statements of a module. Texts built at run time would otherwise fill the server's memory.
+const STATEMENTS_KEPT: usize = 500;
+
+/// The module's connections.
+pub(crate) type Pool = managed::Pool<Connector>;
+/// One of them; back in the pool when dropped.
+pub(crate) type Pooled = managed::Object<Connector>;
+
+/// Whose data a transaction works on, which says which schema is in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schema {
+    Tenants,
+    Shared,
+}
+
+/// A connection.
+pub(crate) struct Conn {
+    client: Client,
+    server: Server,
+    task: JoinHandle<()>,
+    tenants: Statements,
+    shared: Statements,
+}
+
+impl Conn {
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The statements prepared with this schema in front.
+    pub(crate) fn statements(&self, schema: Schema) -> &Statements {
+        match schema {
+            Schema::Tenants => &self.tenants,
+            Schema::Shared => &self.shared,
+        }
+    }
+
+    /// Prepares everything anew: what was prepared no longer fits the tables.
+    pub(crate) fn forget_statements(&self) {
+        self.tenants.clear();
+        self.shared.clear();
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        // The task would wait for what the server still owes, forever if the other side is gone.
+        self.task.abort();
+    }
+}
+
+/// Statements that are prepared on a connection.
+#[derive(Default)]
+pub(crate) struct Statements(Mutex<HashMap<Box<str>, Statement>>);
+
+impl Statements {
+    pub(crate) fn get(&self, sql: &str) -> Option<Statement> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned()
+    }
+
+    pub(crate) fn keep(&self, sql: &str, statement: &Statement) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= STATEMENTS_KEPT {
+            kept.clear();
+        }
+        kept.insert(sql.into(), statement.clone());
+    }
+
+    fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Makes the pool's connections.
+#[derive(Debug)]
+pub(crate) struct Connector(Server);
+
+impl managed::Manager for Connector {
+    type Type = Conn;
+    type Error = PgError;
+
+    async fn create(&self) -> Result<Conn, PgError> {
+        let (client, task) = self.0.open().await?;
+        let server = self.0.clone();
+        Ok(Conn { client, server, task, tenants: Statements::default(), shared: Statements::default() })
+    }
+
+    async fn recycle(&self, conn: &mut Conn, _: &Metrics) -> RecycleResult<PgError> {
+        if conn.client.is_closed() { Err(RecycleError::message("closed")) } else { Ok(()) }
+    }
+}
+
+/// The pool of a module's connections.
+///
+/// # Errors
+/// `INTERNAL` if it cannot be made.
+pub(crate) fn pool(server: &Server, names: &Names, hold_limit: Duration, size: usize) -> Result<Pool> {
+    let connector = Connector(server.with_options(&session(names, hold_limit)));
+    Pool::builder(connector)
+        .max_size(size.max(1))
+        .build()
+        .map_err(|cause| Error::internal("the pool of connections cannot be made").caused_by(cause))
+}
+
+/// What never changes in a session.
+fn session(names: &Names, hold_limit: Duration) -> String {
+    // The server ends what a vanished client holds; a client that is there finds its limit passed before.
+    let idle = (2 * hold_limit).as_millis().clamp(1, 86_400_000);
+    format!(
+        "-c search_path={} -c timezone=UTC -c default_transaction_isolation=serializable \
+         -c default_transaction_read_only=on -c idle_in_transaction_session_timeout={idle} \
+         -c client_connection_check_interval=5000",
+        quoted(&names.schema),
+    )
+}
+
+/// A connection of the pool, waiting for one until `deadline` at most. It does not write outside `begin .. read write`.
+///
+/// # Errors
+/// `DEADLINE_EXCEEDED` if all are busy until then, `UNAVAILABLE` if the server cannot be reached.
+pub(crate) async fn connection(pool: &Pool, deadline: Instant) -> Result<Pooled> {
+    match tokio::time::timeout_at(deadline, pool.get()).await {
+        Ok(Ok(conn)) => Ok(conn),
+        Ok(Err(PoolError::Backend(cause))) => Err(unreachable(cause)),
+        Ok(Err(cause)) => Err(unreachable(cause)),
+        Err(_) => Err(too_late("a connection to the database")),
+    }
+}
+
+/// What has to happen to a connection before it goes back to the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing was begun.
+    Clean,
+    /// A transaction is open, and every reply has arrived.
+    Open,
+    /// A statement may still run.
+    Running,
+}
+
+/// Gives a connection back without waiting, as a drop must.
+pub(crate) fn give_back(conn: Pooled, left: Left) {
+    match left {
+        Left::Clean => {}
+        Left::Open => {
+            // Sent at once, so it comes before whatever the next holder of the connection sends; if it cannot be sent, the connection is lost,
+            // and the pool sees that.
+            drop(conn.client().batch_execute("rollback").now_or_never());
+        }
+        Left::Running => match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(stop(conn))),
+            // Closing the connection rolls back.
+            Err(_) => drop(Pooled::take(conn)),
+        },
+    }
+}
+
+/// Stops what runs on a connection, rolls back, and gives the connection back; it is closed where that takes too long.
+async fn stop(conn: Pooled) {
+    let cleaned = tokio::time::timeout(CLEANUP, async {
+        // The server has signalled the statement's process when this returns, so the signal cannot meet a later statement: the process takes
+        // it before it reads the rollback.
+        conn.server.cancel(conn.client()).await.is_ok() && conn.client().batch_execute("rollback").await.is_ok()
+    });
+    if !matches!(cleaned.await, Ok(true)) {
+        drop(Pooled::take(conn));
+    }
+}

@@ -1,0 +1,181 @@
+//! Two hundred requests at once, under one key and under keys that only look alike.
+
+use crate::door::{Ask, Door, Outcome};
+use crate::site::{Site, migrated, on_postgres, settled};
+use crate::support::Shape;
+
+/// How many requests arrive together.
+const REQUESTS: usize = 200;
+
+/// One or more replicas of the shop on the same data.
+struct Replicas(Vec<Site>);
+
+impl Replicas {
+    /// The request so many times, the replicas taking turns.
+    fn share(&self, ask: &Ask, times: usize) -> Vec<(&str, Ask)> {
+        self.0.iter().cycle().take(times).map(|site| (site.address.as_str(), ask.clone())).collect()
+    }
+
+    fn any(&self) -> &Site {
+        &self.0[0]
+    }
+
+    /// Everything that this suite asks of volleys, by both doors.
+    async fn withstand(&self) {
+        let mut confirmed = 0;
+        for door in [Door::Rest, Door::Grpc] {
+            self.one_order(door).await;
+            confirmed += 1;
+            self.any().stands(confirmed, 2 * i64::try_from(confirmed).expect("few")).await;
+            let declined = self.any().orders("DECLINED").await.len();
+            self.one_refusal(door).await;
+            assert_eq!(self.any().orders("DECLINED").await.len(), declined + 1, "{door:?}");
+            self.any().stands(confirmed, 2 * i64::try_from(confirmed).expect("few")).await;
+        }
+        for door in [Door::Rest, Door::Grpc] {
+            self.one_of_two_payloads(door).await;
+            self.one_of_each_scope(door).await;
+        }
+    }
+
+    /// Equal requests: one order; every answer is that of the one or says that the one is running.
+    async fn one_order(&self, door: Door) {
+        let ask = Ask::order(&format!("order-{door:?}"), 2, "tok_visa");
+        let answer = self.one_outcome(door, &ask).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert!(door == Door::Grpc || text.contains("ORDER_STATE_CONFIRMED"), "{text}");
+        // The two doors lead to one call.
+        let other = if door == Door::Rest { Door::Grpc } else { Door::Rest };
+        let again = other.ask(&self.any().address, &ask).await;
+        assert!(matches!(again, Outcome::Own { replayed: true, .. }), "{again:?}");
+    }
+
+    /// Equal requests that are refused: one refusal, given to all.
+    async fn one_refusal(&self, door: Door) {
+        let ask = Ask::order(&format!("refused-{door:?}"), 2, "tok_declined");
+        let answer = self.one_outcome(door, &ask).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.contains("CARD_DECLINED"), "{text}");
+    }
+
+    async fn one_outcome(&self, door: Door, ask: &Ask) -> Vec<u8> {
+        let asks = self.share(ask, REQUESTS);
+        let outcomes = door.volley(&asks).await;
+        let own = own(&outcomes);
+        println!("{door:?}: of {REQUESTS} {} have the outcome, the others met it running", own.len());
+        for (n, outcome) in outcomes.iter().enumerate() {
+            let fits = matches!(outcome, Outcome::Own { .. } | Outcome::InUse);
+            assert!(fits, "{door:?}, request {n}: {outcome:?}");
+        }
+        assert_eq!(own.iter().filter(|(_, replayed)| !replayed).count(), 1, "handlers that answered: {door:?}");
+        let one = own[0].0.clone();
+        assert!(own.iter().all(|(bytes, _)| *bytes == one), "{door:?}: different answers");
+        for ((to, ask), _) in asks.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::InUse) {
+            let (again, replayed) = settled(|| door.ask(to, ask)).await;
+            assert!(replayed && again == one, "{door:?}: {}", String::from_utf8_lossy(&again));
+        }
+        one
+    }
+
+    /// Two payloads under one key: one of them happens, and the other never does.
+    async fn one_of_two_payloads(&self, door: Door) {
+        let (key, before) = (format!("payloads-{door:?}"), self.any().stock("demo", "tea-sencha").await.0);
+        let payloads = [Ask::stock(&key, 3), Ask::stock(&key, 5)];
+        let mut asks = Vec::new();
+        for pair in self.share(&payloads[0], REQUESTS / 2).into_iter().zip(self.share(&payloads[1], REQUESTS / 2)) {
+            asks.extend([pair.0, pair.1]);
+        }
+        let outcomes = door.volley(&asks).await;
+        let after = self.any().stock("demo", "tea-sencha").await.0;
+        let winner = match after - before {
+            3 => 0,
+            5 => 1,
+            other => panic!("{door:?}: {other} units came of 3 or 5"),
+        };
+        for (n, outcome) in outcomes.iter().enumerate() {
+            let won = n % 2 == winner;
+            let fits = match outcome {
+                Outcome::InUse => true,
+                Outcome::Own { .. } => won,
+                Outcome::Reused => !won,
+                Outcome::Failed(_) | Outcome::Lost => false,
+            };
+            assert!(fits, "{door:?}, request {n} of the {}: {outcome:?}", if won { "winner" } else { "loser" });
+        }
+        for site in &self.0 {
+            assert_eq!(door.ask(&site.address, &payloads[1 - winner]).await, Outcome::Reused);
+            let (_, replayed) = settled(|| door.ask(&site.address, &payloads[winner])).await;
+            assert!(replayed);
+        }
+        assert_eq!(self.any().stock("demo", "tea-sencha").await.0, after, "{door:?}: no later effect");
+    }
+
+    /// One key of two tenants, two principals and two methods: four calls, each with one effect.
+    async fn one_of_each_scope(&self, door: Door) {
+        let key = format!("scope-{door:?}");
+        let demo = self.any().stock("demo", "tea-sencha").await.0;
+        let scopes = [
+            Ask::stock(&key, 1),
+            Ask::stock(&key, 1).by("user:bo"),
+            Ask::stock(&key, 1).of_tenant("acme"),
+            Ask::order(&key, 1, "tok_declined"),
+        ];
+        let asks: Vec<(&str, Ask)> = self
+            .0
+            .iter()
+            .cycle()
+            .zip(scopes.iter().cycle())
+            .take(REQUESTS)
+            .map(|(site, ask)| (site.address.as_str(), ask.clone()))
+            .collect();
+        let outcomes = door.volley(&asks).await;
+        for (n, scope) in scopes.iter().enumerate() {
+            let of_scope: Vec<Outcome> = outcomes.iter().skip(n).step_by(scopes.len()).cloned().collect();
+            let own = own(&of_scope);
+            let first = own.iter().filter(|(_, replayed)| !replayed).count();
+            assert_eq!(first, 1, "{door:?}: handlers that answered {scope:?}: {of_scope:?}");
+            assert!(own.iter().all(|(bytes, _)| *bytes == own[0].0), "{door:?}: different answers to {scope:?}");
+        }
+        assert_eq!(self.any().stock("demo", "tea-sencha").await.0, demo + 2, "{door:?}: two principals");
+        let acme = self.any().stock("acme", "tea-sencha").await.0;
+        assert_eq!(acme, if door == Door::Rest { 1 } else { 2 }, "{door:?}: another tenant");
+    }
+}
+
+/// The calls' own outcomes among all.
+fn own(outcomes: &[Outcome]) -> Vec<(&Vec<u8>, bool)> {
+    let own = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Own { bytes, replayed } => Some((bytes, *replayed)),
+        _ => None,
+    });
+    own.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_requests_are_one_on_sqlite() {
+    Replicas(vec![Site::start(Shape::Whole, &[]).await]).withstand().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_requests_are_one_on_sqlite_taken_apart() {
+    Replicas(vec![Site::start(Shape::Split, &[]).await]).withstand().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_requests_are_one_on_postgres() {
+    let env = on_postgres(&migrated().await);
+    Replicas(vec![Site::start(Shape::Whole, &env).await]).withstand().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_requests_are_one_on_postgres_taken_apart() {
+    let env = on_postgres(&migrated().await);
+    Replicas(vec![Site::start(Shape::Split, &env).await]).withstand().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_requests_are_one_to_two_replicas_on_postgres() {
+    let env = on_postgres(&migrated().await);
+    let replicas = [Site::start(Shape::Whole, &env).await, Site::start(Shape::Whole, &env).await];
+    Replicas(replicas.into()).withstand().await;
+}
