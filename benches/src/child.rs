@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::recorder::Recorder;
 use crate::suites::Failure;
-use crate::{bare, calls, prices};
+use crate::{bare, calls, prices, tenants};
 
 /// The variable that says what a process started by this program does, and with which recorder: `prices/off`.
 const ROLE: &str = "DRYSTONE_BENCH_ROLE";
@@ -26,16 +26,19 @@ pub(crate) enum Role {
     Bare,
     /// Measures calls and prints the rounds.
     Calls,
+    /// Opens a store of many tenants and prints what that takes.
+    Tenants,
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Prices, Self::Bare, Self::Calls];
+    const ALL: [Self; 4] = [Self::Prices, Self::Bare, Self::Calls, Self::Tenants];
 
     fn name(self) -> &'static str {
         match self {
             Self::Prices => "prices",
             Self::Bare => "bare",
             Self::Calls => "calls",
+            Self::Tenants => "tenants",
         }
     }
 }
@@ -50,6 +53,7 @@ pub(crate) fn act() -> Option<ExitCode> {
             Role::Prices => Ok(prices::app(&data).run()),
             Role::Bare => bare::serve(&data).map(|()| ExitCode::SUCCESS),
             Role::Calls => calls::print(&data).map(|()| ExitCode::SUCCESS),
+            Role::Tenants => tenants::print(&data).map(|()| ExitCode::SUCCESS),
         }
     });
     Some(outcome.unwrap_or_else(|error| {
@@ -93,7 +97,7 @@ impl Server {
             if began.elapsed() > START {
                 return Err(format!("the server {process} did not start within {} s", START.as_secs()).into());
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(server)
     }

@@ -36,6 +36,7 @@ mod rest;
 mod sales;
 mod stats;
 mod suites;
+mod tenants;
 mod transactions;
 
 pub use suites::main;

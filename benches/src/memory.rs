@@ -1,6 +1,6 @@
 //! Memory of the shop, whole and idle, release build.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,17 +26,12 @@ const VALUES: [(&str, &str, &str); 4] = [
 
 /// Starts the shop, orders, and looks at it idle.
 pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
-    let program = build_directory()?.join("shop");
-    if !program.exists() {
-        return Err(
-            format!("{} is not there: run `cargo build --release -p shop` first", program.display()).into()
-        );
-    }
+    let program = program()?;
     let size = std::fs::metadata(&program)?.len();
     let mut rounds = Rounds::default();
     for _ in 0..plan.rounds.min(STARTS) {
         let data = directory()?;
-        let server = start(&program, data.path())?;
+        let server = Server::start(command(&program, data.path()), data.path(), "main")?;
         std::thread::sleep(IDLE);
         look(&server, "at start", &mut rounds)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -57,12 +52,22 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
     Ok(format!("{}\nThe program's file has {size:.1} MB.\n", table.into_text()))
 }
 
-fn start(program: &Path, data: &Path) -> Result<Server, Failure> {
+/// The shop's binary.
+pub(crate) fn program() -> Result<PathBuf, Failure> {
+    let program = build_directory()?.join("shop");
+    if program.exists() {
+        return Ok(program);
+    }
+    Err(format!("{} is not there: run `cargo build --release -p shop` first", program.display()).into())
+}
+
+/// A command that starts it with its data at a place.
+pub(crate) fn command(program: &Path, data: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(["run", "--until-stdin-ends"]).current_dir(data);
     command.env("DRYSTONE__APP__DATA", data).env("DRYSTONE__GATEWAY__LISTEN", "127.0.0.1:0");
     command.env("DRYSTONE_LOG", "warn");
-    Server::start(command, data, "main")
+    command
 }
 
 fn look(server: &Server, when: &str, rounds: &mut Rounds) -> Result<(), Failure> {

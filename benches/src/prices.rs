@@ -1,6 +1,7 @@
 //! The module that the suites call.
 
 use drystone::prelude::*;
+use drystone::store::Migrations;
 use drystone_call::IdempotencyKey;
 
 use crate::api::{
@@ -16,6 +17,9 @@ pub(crate) const UNIT: i64 = 495;
 pub(crate) const INSERT: &str =
     "insert into orders (id, user_id, sku, quantity, currency_code, total_minor, state, created)
     values ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+/// The tables of the module.
+pub(crate) const MIGRATIONS: Migrations = migrations!("migrations");
 
 /// Serves the contract.
 pub(crate) struct PricesService {
@@ -60,7 +64,7 @@ pub(crate) async fn order(store: &Store, cx: &mut Context, req: OrderRequest) ->
 
 /// The application of one module, with its data below `data`.
 pub(crate) fn app(data: &std::path::Path) -> App {
-    let module = Module::new(MODULE).migrations(migrations!("migrations")).wire(|w| {
+    let module = Module::new(MODULE).migrations(MIGRATIONS).wire(|w| {
         let service = PricesService { store: w.store() };
         w.serve(PricesServer::new(service));
     });

@@ -49,7 +49,7 @@ pub(crate) fn run(what: &str) -> Result<(), Failure> {
             runtime.block_on(async {
                 let bench = Arc::new(postgres::Bench::start(data.path()).await?);
                 println!("{}", bench.pid()?);
-                bench.storm(postgres::GOAL.1, 64, TIME).await.map(drop)
+                bench.storm(postgres::GOAL, 64, TIME).await.map(drop)
             })
         }
         _ => Err(format!("{what:?} is not calls, rest, transactions or postgres").into()),

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use crate::recorder::Recorder;
 use crate::{
-    build_times, calls, child, machine, memory, postgres, profile, remote, report, rest, transactions,
+    build_times, calls, child, machine, memory, postgres, profile, remote, report, rest, tenants,
+    transactions,
 };
 
 /// What ends a run.
@@ -18,18 +19,19 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 type Suite = fn(&Plan) -> Result<String, Failure>;
 
 /// The suites in the order of `RESULTS.md`; the last is slow and runs only when it is named.
-const SUITES: [(&str, Suite); 8] = [
+const SUITES: [(&str, Suite); 9] = [
     ("machine", machine::run),
     ("calls", calls::run),
     ("remote", remote::run),
     ("rest", rest::run),
     ("transactions", transactions::run),
     ("postgres", postgres::run),
+    ("tenants", tenants::run),
     ("memory", memory::run),
     ("build", build_times::run),
 ];
 /// How many of them run when none is named.
-const USUAL: usize = 7;
+const USUAL: usize = 8;
 
 const USAGE: &str = "usage: cargo bench -p drystone-benches -- [--quick] [--write] [SUITE ...]
        cargo bench -p drystone-benches -- profile calls|rest|transactions|postgres";

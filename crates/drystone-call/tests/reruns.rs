@@ -12,7 +12,7 @@ use std::time::Duration;
 use drystone_call::codegen::BoxFuture;
 use drystone_call::{
     Admission, Channel, Claim, Code, Context, Dispatch as _, Error, Home, IdempotencyKey, Ids, KeyGate,
-    KeyUse, MOST_RUNS, PlatformReason, Result, SystemClock,
+    KeyUse, MOST_RUNS, PlatformReason, Recorded, Result, SystemClock,
 };
 use futures_util::FutureExt as _;
 use support::{
@@ -24,17 +24,22 @@ const READ: usize = 0;
 const WRITE: usize = 1;
 const PUT: usize = 2;
 
-/// A gate that remembers the keys, and whether somebody still holds the last.
+/// A gate that remembers the keys, answers those that it knows already, and knows whether somebody still holds the last.
 struct Gate {
     may_conflict: bool,
+    known: Option<Note>,
     asked: Mutex<Vec<String>>,
     held: Mutex<Weak<()>>,
 }
 
 impl Gate {
+    fn new(may_conflict: bool, known: Option<Note>) -> Arc<Self> {
+        Arc::new(Self { may_conflict, known, asked: Mutex::default(), held: Mutex::default() })
+    }
+
     /// The gate of a store whose transactions can meet.
     fn of_meeting() -> Arc<Self> {
-        Arc::new(Self { may_conflict: true, asked: Mutex::default(), held: Mutex::default() })
+        Self::new(true, None)
     }
 
     fn asked(&self) -> Vec<String> {
@@ -48,7 +53,13 @@ impl Gate {
 
 impl KeyGate for Gate {
     fn admit(&self, key_use: KeyUse) -> BoxFuture<'_, Result<Admission>> {
-        self.asked.lock().unwrap().push(key_use.key.as_str().to_owned());
+        let key = key_use.key.as_str().to_owned();
+        let known = self.known.as_ref().filter(|_| self.asked().contains(&key));
+        let known = known.map(|answer| Recorded::Answer(prost::Message::encode_to_vec(answer).into()));
+        self.asked.lock().unwrap().push(key);
+        if let Some(known) = known {
+            return Box::pin(async { Ok(Admission::Replay(known)) });
+        }
         let hold = Arc::new(());
         *self.held.lock().unwrap() = Arc::downgrade(&hold);
         Box::pin(async move { Ok(Admission::Run(Claim::new(key_use, hold))) })
@@ -135,6 +146,10 @@ fn leaving(inner: Channel<dyn EchoDyn>, conflicts: usize) -> (Handler, Arc<Mutex
             call(&inner, cx, WRITE, req.clone()).await?;
             call(&inner.labelled("again"), cx, WRITE, req.clone()).await?;
             if run <= conflicts {
+                assert!(
+                    run == 1 || cx.replayed(),
+                    "the onward calls of a later run are answered from their records"
+                );
                 cx.hold_answer(Box::pin(async { Err(Error::internal("of a run that is over")) }));
                 return Err(conflict(cx));
             }
@@ -151,7 +166,7 @@ fn leaving(inner: Channel<dyn EchoDyn>, conflicts: usize) -> (Handler, Arc<Mutex
 async fn a_call_that_may_be_repeated_runs_again_as_if_for_the_first_time() {
     for (method, cx) in [(WRITE, keyed("k")), (READ, context())] {
         for local in BOTH {
-            let (gate, below) = (Gate::of_meeting(), Gate::of_meeting());
+            let (gate, below) = (Gate::of_meeting(), Gate::new(true, Some(note("known"))));
             let inner = channel(local, Some(Arc::clone(&below) as _), meeting(0).0);
             let (handler, runs) = leaving(inner, 2);
             let service = mounted(Home::of_system("callee"), Some(Arc::clone(&gate) as _), handler);
@@ -199,12 +214,12 @@ async fn a_call_that_may_not_be_repeated_is_aborted() {
             let error = call(&channel, &cx, method, note("")).await.unwrap_err();
             assert_eq!((error.code(), runs.load(Ordering::SeqCst)), (Code::Aborted, 1), "{local:?} {cx:?}");
         }
-        for gate in
-            [None, Some(Gate { may_conflict: false, asked: Mutex::default(), held: Mutex::default() })]
+        for (method, may_conflict) in [(READ, None), (WRITE, None), (READ, Some(false)), (WRITE, Some(false))]
         {
             let (handler, runs) = meeting(1);
-            let channel = channel(local, gate.map(|gate| Arc::new(gate) as _), handler);
-            let error = call(&channel, &keyed("k"), READ, note("")).await.unwrap_err();
+            let gate = may_conflict.map(|may_conflict| Gate::new(may_conflict, None) as _);
+            let error =
+                call(&channel(local, gate, handler), &keyed("k"), method, note("")).await.unwrap_err();
             assert_eq!((error.code(), runs.load(Ordering::SeqCst)), (Code::Aborted, 1), "{local:?}");
         }
     }
@@ -215,6 +230,8 @@ async fn a_call_that_may_not_be_repeated_is_aborted() {
 enum End {
     /// By an error that is no conflict.
     OtherError,
+    /// By an error that is no conflict, in the run after a conflict.
+    OtherErrorLater,
     /// With an answer on record, although a transaction before met a conflict.
     Answered,
     /// With a refusal on record, although a transaction before met a conflict.
@@ -226,21 +243,25 @@ enum End {
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_ended_otherwise_is_left_alone() {
     for local in BOTH {
-        for (end, expected) in [
-            (End::OtherError, Some(Code::Aborted)),
-            (End::Answered, None),
-            (End::Refused, Some(Code::NotFound)),
-            (End::Panicked, Some(Code::Internal)),
+        for (end, expected_runs, expected) in [
+            (End::OtherError, 1, Some(Code::Aborted)),
+            (End::OtherErrorLater, 2, Some(Code::Aborted)),
+            (End::Answered, 1, None),
+            (End::Refused, 1, Some(Code::NotFound)),
+            (End::Panicked, 1, Some(Code::Internal)),
         ] {
             let runs = Arc::new(AtomicUsize::new(0));
             let ran = Arc::clone(&runs);
             let handler = handler(move |cx, req| {
-                ran.fetch_add(1, Ordering::SeqCst);
+                let run = ran.fetch_add(1, Ordering::SeqCst);
                 Box::pin(async move {
-                    if matches!(end, End::OtherError) {
+                    if matches!(end, End::OtherError) || matches!(end, End::OtherErrorLater) && run > 0 {
                         return Err(Error::aborted("a reservation of somebody else"));
                     }
-                    drop(conflict(cx));
+                    let conflict = conflict(cx);
+                    if matches!(end, End::OtherErrorLater) {
+                        return Err(conflict);
+                    }
                     assert!(!matches!(end, End::Panicked), "boom");
                     cx.claim_mut().unwrap().mark_recorded();
                     if matches!(end, End::Refused) { Err(Error::not_found("no such item")) } else { Ok(req) }
@@ -249,7 +270,7 @@ async fn a_handler_that_ended_otherwise_is_left_alone() {
             let channel = channel(local, Some(Gate::of_meeting()), handler);
             let outcome = call(&channel, &keyed("k"), WRITE, note("")).await;
             assert_eq!(outcome.map_err(|error| error.code()).err(), expected, "{local:?} {end:?}");
-            assert_eq!(runs.load(Ordering::SeqCst), 1, "{local:?} {end:?}");
+            assert_eq!(runs.load(Ordering::SeqCst), expected_runs, "{local:?} {end:?}");
         }
     }
 }

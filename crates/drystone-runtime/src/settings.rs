@@ -14,6 +14,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::StartError;
 
+/// What stands where a secret was.
+const MASK: &str = "********";
+
 /// The prefix of environment variables that override settings.
 pub(crate) const ENV_PREFIX: &str = "DRYSTONE__";
 
@@ -184,7 +187,7 @@ impl Settings {
         use std::fmt::Write as _;
         let mut text = String::new();
         for (path, setting) in &self.0 {
-            let shown = if is_secret(path) { "\"********\"".to_owned() } else { masked_url(&setting.value) };
+            let shown = if is_secret(path) { format!("\"{MASK}\"") } else { masked_url(&setting.value) };
             let _ = writeln!(text, "{:<58} # {}", format!("{path} = {shown}"), setting.origin);
         }
         text
@@ -198,13 +201,47 @@ fn is_secret(path: &str) -> bool {
     TELLING.iter().any(|word| path.contains(word))
 }
 
-/// A value as TOML, with the password of a URL masked.
+/// A value as TOML, with the passwords of URLs masked.
 fn masked_url(value: &Value) -> String {
-    let text = value.to_string();
-    let Some((scheme, rest)) = text.split_once("://") else { return text };
-    let Some((user_info, host)) = rest.split_once('@') else { return text };
-    let user = user_info.split(':').next().unwrap_or_default();
-    format!("{scheme}://{user}:********@{host}")
+    match value {
+        Value::String(text) => Value::String(masked(text)).to_string(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(masked_url).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A text with the passwords of a URL masked: the user's, and those among its parameters.
+pub(crate) fn masked(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (address, parameters) = match rest.split_once('?') {
+        Some((address, parameters)) => (address, Some(parameters)),
+        None => (rest, None),
+    };
+    // A password with a raw `?` in it ends behind that: what is masked too much is no harm.
+    let (address, parameters) = match rest.rfind('@') {
+        Some(_) if address.contains('@') => (address, parameters),
+        Some(_) if address.contains(':') => (rest, None),
+        _ => (address, parameters),
+    };
+    let mut shown = match address.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:{MASK}@{host}")
+        }
+        _ => format!("{scheme}://{address}"),
+    };
+    let mut between = '?';
+    for parameter in parameters.into_iter().flat_map(|all| all.split('&')) {
+        shown.push(between);
+        between = '&';
+        match parameter.split_once('=') {
+            Some((name, _)) if is_secret(name) => shown.push_str(&format!("{name}={MASK}")),
+            _ => shown.push_str(parameter),
+        }
+    }
+    shown
 }
 
 /// A parsed value without its spans; `None` for what TOML cannot hold.
@@ -291,5 +328,26 @@ mod tests {
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("postgres://app:********@db/shop"), "{shown}");
         assert!(shown.contains("gateway.depth = 3") && shown.contains("# drystone.toml:3"), "{shown}");
+    }
+
+    #[test]
+    fn nothing_but_the_passwords_of_a_url_is_masked() {
+        for (url, shown) in [
+            ("sqlite:", "sqlite:"),
+            ("postgres://app@db/shop", "postgres://app@db/shop"),
+            ("postgres://db:5432/shop", "postgres://db:5432/shop"),
+            ("postgres://app:p%40ss%2Fw@db:5432/shop", "postgres://app:********@db:5432/shop"),
+            ("postgres://app:p@ss/w@db/shop", "postgres://app:********@db/shop"),
+            ("postgres://app:p?w@db/shop", "postgres://app:********@db/shop"),
+            ("postgres://app@%2Frun%2Fpg/shop?sslmode=require", "postgres://app@%2Frun%2Fpg/shop?sslmode=require"),
+            (
+                "postgres://app@db/shop?password=hunter2&sslmode=require&sslpassword=hunter2",
+                "postgres://app@db/shop?password=********&sslmode=require&sslpassword=********",
+            ),
+        ] {
+            assert_eq!(masked(url), shown);
+        }
+        let list = Value::Array(vec!["https://a:hunter2@b".into(), 3.into()]);
+        assert_eq!(masked_url(&list), r#"["https://a:********@b", 3]"#);
     }
 }

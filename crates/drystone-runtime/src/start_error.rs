@@ -86,6 +86,14 @@ pub enum StartError {
         /// The application.
         app: String,
     },
+    /// The admin socket could not be opened.
+    #[error("error[DRY-R011]: the admin socket {path} cannot be used: {problem}")]
+    AdminSocket {
+        /// The socket's file.
+        path: String,
+        /// What went wrong, and what to do.
+        problem: String,
+    },
     /// A command did not do its work.
     #[error("error[DRY-R010]: {command}: {problem}")]
     Command {

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use drystone_call::{Error, TenantId};
 use drystone_store::{Location, Store, StoreConfig};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::module::ModulePlan;
-use crate::settings::Settings;
+use crate::settings::{Settings, masked};
 use crate::surroundings::{AppSettings, Surroundings};
 use crate::{StartError, secrets};
 
@@ -59,6 +60,17 @@ impl Place {
             return Ok(Self::Postgres(url.into()));
         }
         Err("begins neither with `sqlite:` nor with `postgres://`".to_owned())
+    }
+
+    /// The place for people and for comparing, without any password.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(dir) => {
+                let whole = std::fs::canonicalize(dir).or_else(|_| std::path::absolute(dir));
+                format!("sqlite:{}", whole.as_ref().unwrap_or(dir).display())
+            }
+            Self::Postgres(url) => masked(url.expose_secret()),
+        }
     }
 
     /// Where a module's store is, with the password of the module's role if it has one of its own.
@@ -112,7 +124,7 @@ impl Stores {
     }
 
     /// What a module's store needs to open at another place.
-    pub(crate) fn config_at(&self, place: &Place, plan: &ModulePlan) -> Result<StoreConfig, StartError> {
+    fn config_at(&self, place: &Place, plan: &ModulePlan) -> Result<StoreConfig, StartError> {
         let location =
             place.location(&plan.name).map_err(|problem| StartError::part(part(&plan.name), problem))?;
         let mut config = StoreConfig::new(location, plan.migrations, self.surroundings.home(&plan.name));
@@ -122,18 +134,33 @@ impl Stores {
 
     /// Opens the store of a module.
     pub(crate) async fn open(&self, plan: &ModulePlan) -> Result<Store, StartError> {
-        self.open_with(&plan.store, plan, self.config(plan)?).await?;
+        let opened = plan.store.open(self.config(plan)?).await;
+        opened.map_err(|error| self.refused(&plan.name, &error))?;
         Ok(plan.store.clone())
     }
 
-    /// Opens a store of a module with a configuration of its own.
-    pub(crate) async fn open_with(
-        &self,
-        store: &Store,
-        plan: &ModulePlan,
-        config: StoreConfig,
-    ) -> Result<(), StartError> {
-        store.open(config).await.map_err(|error| self.refused(&plan.name, &error))
+    /// Opens the store of a module at another place; the plan's own stays as it is.
+    pub(crate) async fn open_at(&self, place: &Place, plan: &ModulePlan) -> Result<Store, StartError> {
+        let store = Store::unopened(&plan.name);
+        let opened = store.open(self.config_at(place, plan)?).await;
+        opened.map_err(|error| self.refused(&plan.name, &error))?;
+        Ok(store)
+    }
+
+    /// Creates the tenants of the settings in a module's store, where they are not there.
+    pub(crate) async fn create_tenants(&self, store: &Store) -> Result<(), StartError> {
+        for tenant in &self.tenants {
+            let created = store.tenants().create(tenant).await;
+            created.map_err(|error| {
+                StartError::part(format!("tenant {tenant} in {}", part(store.module())), whole(&error))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What the clock of the application says.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.surroundings.home("commands").now()
     }
 
     fn refused(&self, module: &str, error: &Error) -> StartError {

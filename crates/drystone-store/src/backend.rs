@@ -10,7 +10,7 @@ use crate::metrics::StoreMetrics;
 use crate::postgres::PostgresModule;
 use crate::sqlite::SqliteModule;
 use crate::status::StoreStatus;
-use crate::tenants::{Tenant, TenantState};
+use crate::tenants::Tenant;
 
 /// An open store.
 pub(crate) struct Backend {
@@ -32,28 +32,38 @@ impl Backend {
     }
 
     pub(crate) async fn tenants(&self) -> Result<Vec<Tenant>> {
-        let names = match &self.database {
-            Database::Sqlite(module) => module.tenants(),
-            Database::Postgres(module) => module.tenants().await?,
-        };
-        let created = std::time::SystemTime::UNIX_EPOCH;
-        Ok(names.into_iter().map(|name| Tenant { name, state: TenantState::Active, created }).collect())
+        match &self.database {
+            Database::Sqlite(module) => Ok(module.tenants()),
+            Database::Postgres(module) => module.tenants().await,
+        }
     }
 
-    pub(crate) async fn create_tenant(&self, _: &TenantId) -> Result<bool> {
-        Err(soon())
+    pub(crate) async fn create_tenant(&self, tenant: &TenantId) -> Result<bool> {
+        match &self.database {
+            Database::Sqlite(module) => module.create_tenant(tenant).await,
+            Database::Postgres(module) => module.create_tenant(tenant).await,
+        }
     }
 
-    pub(crate) async fn suspend_tenant(&self, _: &TenantId) -> Result<()> {
-        Err(soon())
+    pub(crate) async fn suspend_tenant(&self, tenant: &TenantId) -> Result<()> {
+        match &self.database {
+            Database::Sqlite(module) => module.suspend_tenant(tenant).await,
+            Database::Postgres(module) => module.suspend_tenant(tenant).await,
+        }
     }
 
-    pub(crate) async fn resume_tenant(&self, _: &TenantId) -> Result<()> {
-        Err(soon())
+    pub(crate) async fn resume_tenant(&self, tenant: &TenantId) -> Result<()> {
+        match &self.database {
+            Database::Sqlite(module) => module.resume_tenant(tenant).await,
+            Database::Postgres(module) => module.resume_tenant(tenant).await,
+        }
     }
 
-    pub(crate) async fn delete_tenant(&self, _: &TenantId) -> Result<()> {
-        Err(soon())
+    pub(crate) async fn delete_tenant(&self, tenant: &TenantId) -> Result<()> {
+        match &self.database {
+            Database::Sqlite(module) => module.delete_tenant(tenant).await,
+            Database::Postgres(module) => { let _ = module; Err(soon()) },
+        }
     }
 
     pub(crate) async fn export<W: AsyncWrite + Unpin + Send>(&self, _: Option<&TenantId>, _: &mut W) -> Result<Section> {

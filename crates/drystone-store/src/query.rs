@@ -32,7 +32,7 @@ pub trait Run: Send {
 /// ```ignore
 /// let order: OrderRow = tx.query("select * from orders where id = $1").bind((id,)).one().await?;
 /// ```
-#[must_use = "a query runs when one(), optional(), all() or execute() is awaited"]
+#[must_use = "a query runs when one(), optional(), all() or execute() is awaited, or after queue()"]
 pub struct Query<'q, R, P = ()> {
     on: &'q mut R,
     sql: &'q str,
@@ -85,6 +85,23 @@ impl<P: Params> Query<'_, Tx<'_>, P> {
     /// What the database refuses, by its kind.
     pub async fn execute(self) -> Result<u64> {
         self.on.run_execute(self.sql, &self.params).await
+    }
+}
+
+impl<P: Params + 'static> Query<'_, Tx<'_>, P> {
+    /// Runs the statement with whatever the transaction does next: on PostgreSQL it is sent together with the next statement or with the commit, and
+    /// costs no round trip of its own. For statements that nothing more is asked of.
+    ///
+    /// It runs in the order in which it was queued. If it fails, the next awaited statement or the commit says so and does not happen, on both
+    /// databases. The values are bound by value, since the statement outlives this place.
+    ///
+    /// ```ignore
+    /// let order: OrderRow = tx.query("insert into orders (id, sku) values ($1, $2) returning *").bind((id, sku)).one().await?;
+    /// tx.query("insert into audit (id, what) values ($1, $2)").bind((tx.new_id(), "placed")).queue();
+    /// tx.commit_with(order.into()).await  // the line of the audit, the record of the call and the commit: one round trip
+    /// ```
+    pub fn queue(self) {
+        self.on.run_queue(self.sql, self.params);
     }
 }
 

@@ -53,17 +53,32 @@ impl<'a> ReadTx<'a> {
 
 impl Run for ReadTx<'_> {
     async fn run_optional<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Option<T>> {
-        match &mut self.on {
+        let done = match &mut self.on {
             Snapshot::Sqlite(read) => read.optional(sql, params),
             Snapshot::Postgres(read) => read.optional(sql, params).await,
-        }
+        };
+        self.noting(done)
     }
 
     async fn run_all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Vec<T>> {
-        match &mut self.on {
+        let done = match &mut self.on {
             Snapshot::Sqlite(read) => read.all(sql, params),
             Snapshot::Postgres(read) => read.all(sql, params).await,
+        };
+        self.noting(done)
+    }
+}
+
+impl ReadTx<'_> {
+    /// Says to the call that running it again may succeed, if that is why `done` failed.
+    fn noting<R>(&self, done: Result<R>) -> Result<R> {
+        if let Snapshot::Postgres(read) = &self.on
+            && done.is_err()
+            && read.conflict
+        {
+            self.cx.mark_conflict();
         }
+        done
     }
 }
 

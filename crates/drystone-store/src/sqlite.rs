@@ -15,6 +15,7 @@ mod read;
 mod registry;
 mod schema;
 mod statement;
+mod tenants;
 mod tx;
 mod writer;
 

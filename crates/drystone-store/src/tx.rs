@@ -49,6 +49,8 @@ pub struct Tx<'a> {
     backend: Arc<Backend>,
     shared: bool,
     on: Option<On>,
+    /// What a queued statement met; the next step of the transaction says so.
+    queued: Option<Error>,
 }
 
 enum On {
@@ -71,7 +73,7 @@ impl<'a> Tx<'a> {
                 On::Postgres(Box::new(module.begin(tenant, deadline, Purpose::Write(isolation)).await?))
             }
         };
-        Ok(Self { cx, backend, shared, on: Some(on) })
+        Ok(Self { cx, backend, shared, on: Some(on), queued: None })
     }
 
     /// A statement. The text is the same on both databases: `$1`, `returning`, `on conflict`.
@@ -138,7 +140,7 @@ impl<'a> Tx<'a> {
         Err(error)
     }
 
-    /// Ends the transaction; a refusal takes the place of the effect.
+    /// Ends the transaction; a refusal takes the place of the effect, and of what a queued statement met.
     async fn finish(&mut self, outcome: Option<(i64, Vec<u8>)>) -> Result<()> {
         let created = millis(self.cx.now());
         // The key stays taken until this commit has ended, whether or not it records the outcome: a repeat of a call that was dropped
@@ -150,6 +152,9 @@ impl<'a> Tx<'a> {
         };
         let recorded = record.is_some();
         let refused = record.as_ref().is_some_and(|record| record.kind == Record::REFUSAL);
+        if let Some(error) = self.queued.take().filter(|_| !refused) {
+            return Err(error);
+        }
         let Some(on) = &mut self.on else { return Ok(()) };
         match (on, &self.backend.database) {
             (On::Sqlite(tx), Database::Sqlite(module)) => {
@@ -162,7 +167,9 @@ impl<'a> Tx<'a> {
             }
             (On::Postgres(tx), _) => {
                 let record = record.map(OwnRecord::of);
-                if refused { tx.replace(record, hold).await? } else { tx.submit(record, hold).await? }
+                let done = if refused { tx.replace(record, hold).await } else { tx.submit(record, hold).await };
+                self.note_conflict();
+                done?;
             }
             (On::Sqlite(_), Database::Postgres(_)) => {
                 return Err(Error::internal("the transaction is of another store"));
@@ -187,13 +194,52 @@ impl<'a> Tx<'a> {
     }
 
     pub(crate) async fn run_execute(&mut self, sql: &str, params: &impl Params) -> Result<u64> {
-        match self.on()? {
+        let done = match self.on()? {
             On::Sqlite(tx) => tx.execute(sql, params),
             On::Postgres(tx) => tx.execute(sql, params).await,
+        };
+        self.noting(done)
+    }
+
+    /// Runs the statement with the next step. Where a statement costs no round trip it runs at once, and only what it meets waits for that step.
+    pub(crate) fn run_queue(&mut self, sql: &str, params: impl Params + 'static) {
+        if self.queued.is_some() {
+            return;
+        }
+        let done = match &mut self.on {
+            Some(On::Sqlite(tx)) => tx.execute(sql, &params).map(drop),
+            Some(On::Postgres(tx)) => tx.queue(sql, Box::new(params)),
+            None => Ok(()),
+        };
+        self.queued = done.err();
+    }
+
+    /// Says to the call that running it again may succeed, if that is why `done` failed.
+    fn noting<R>(&mut self, done: Result<R>) -> Result<R> {
+        if done.is_err() {
+            self.note_conflict();
+        }
+        done
+    }
+
+    fn note_conflict(&self) {
+        if let Some(On::Postgres(tx)) = &self.on
+            && tx.conflict
+        {
+            self.cx.mark_conflict();
         }
     }
 
     fn on(&mut self) -> Result<&mut On> {
+        if let Some(error) = self.queued.take() {
+            // What follows it must not happen, whatever it was that failed.
+            match &mut self.on {
+                Some(On::Sqlite(tx)) => tx.fail(),
+                Some(On::Postgres(tx)) => tx.fail(),
+                None => {}
+            }
+            return Err(error);
+        }
         self.on.as_mut().ok_or_else(|| Error::internal("the transaction is over"))
     }
 }
@@ -211,17 +257,19 @@ fn record(claim: &Claim, (kind, body): (i64, Vec<u8>), created: i64) -> Result<R
 
 impl Run for Tx<'_> {
     async fn run_optional<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Option<T>> {
-        match self.on()? {
+        let done = match self.on()? {
             On::Sqlite(tx) => tx.optional(sql, params),
             On::Postgres(tx) => tx.optional(sql, params).await,
-        }
+        };
+        self.noting(done)
     }
 
     async fn run_all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Vec<T>> {
-        match self.on()? {
+        let done = match self.on()? {
             On::Sqlite(tx) => tx.all(sql, params),
             On::Postgres(tx) => tx.all(sql, params).await,
-        }
+        };
+        self.noting(done)
     }
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "conformance/ends.rs"]
 mod ends;
+#[path = "conformance/isolation.rs"]
+mod isolation;
 #[path = "support/keyed.rs"]
 mod keyed;
 #[path = "conformance/rows.rs"]
@@ -62,8 +64,9 @@ suite! {
         a_key_in_use a_refusal_is_replayed a_refusal_without_a_key an_answer_without_a_record
         a_snapshot_does_not_move a_transaction_held_too_long write_skew_does_not_happen read_committed_locks_rows_where_asked keys_of_shared_data_are_found
         a_failed_statement_ends_the_transaction times_are_whole_microseconds;
+    isolation: write_skew_is_the_same_for_callers no_update_is_lost no_phantom_takes_the_seat;
     walls: tenants_see_their_own shared_data_is_of_no_tenant a_conflict_is_already_exists a_broken_rule_is_a_failed_precondition
         control_is_refused several_statements_are_refused a_snapshot_does_not_write migrations_run_once
-        an_edited_migration_is_refused callers_see_no_sql a_slow_statement_meets_the_deadline
+        an_edited_migration_is_refused an_older_binary_works_until_something_is_taken_away callers_see_no_sql a_slow_statement_meets_the_deadline
         an_unopened_store_says_so a_closed_store_says_so tenants_are_visited_in_turn;
 }

@@ -5,6 +5,7 @@
 //! * [`Program`]: a real binary as a child process, found ready by what it prints, killed when the test ends.
 //! * [`Http`]: a small HTTP client whose answers are easy to compare.
 //! * `Postgres` (feature `services`): a real PostgreSQL as a child process.
+//! * `PostgresProxy`: keeps back the reply to a commit.
 //! * [`at_once`]: requests of REST and of gRPC that reach a server together.
 //! * [`drop_at_every_await`]: cancellation at each await point in turn.
 //!
@@ -21,6 +22,8 @@
 mod cancel;
 #[cfg(feature = "app")]
 mod http;
+#[cfg(all(feature = "app", feature = "services"))]
+mod pg_proxy;
 #[cfg(feature = "services")]
 mod postgres;
 #[cfg(feature = "app")]
@@ -37,6 +40,8 @@ mod volley;
 pub use cancel::{Dropped, drop_at_every_await, poll_and_drop, poll_once};
 #[cfg(feature = "app")]
 pub use http::{Answer, Http};
+#[cfg(all(feature = "app", feature = "services"))]
+pub use pg_proxy::{PostgresProxy, Withhold};
 #[cfg(feature = "services")]
 pub use postgres::{Database, Postgres};
 #[cfg(feature = "app")]

@@ -1,4 +1,4 @@
-//! Calls dropped at each of their await points, in every runner: no half transaction, no lost writer, no leak.
+//! Calls dropped at each of their await points, under every runner, on both databases: no half transaction, no lost writer, no leak.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,12 +6,14 @@ use std::pin::pin;
 use std::task::Poll;
 
 use drystone::{Context, PlatformReason};
-use drystone_testkit::{Dropped, Runner, TestApp, drop_at_every_await, poll_and_drop, under_every_runner};
+use drystone_testkit::{
+    Dropped, Runner, TestApp, Under, drop_at_every_await, on_both_databases, poll_and_drop,
+};
 use inventory_api::{AddStockRequest, GetStockRequest, InventoryClient};
 use orders_api::{ListOrdersRequest, Order, OrderState, OrdersClient, PlaceOrderRequest};
 use payments_api::{GetChargeRequest, PaymentsClient};
 
-under_every_runner!(
+on_both_databases!(
     a_placed_order_survives_being_dropped_anywhere,
     a_read_dropped_anywhere_leaves_nothing_open
 );
@@ -22,8 +24,8 @@ const MOST: usize = 400;
 /// Units added to the stock of the seeded catalogue.
 const MANY: i32 = 1000;
 
-async fn shop(runner: Runner) -> TestApp {
-    let app = TestApp::whole(shop::app()).runner(runner).start().await;
+async fn shop(under: Under) -> TestApp {
+    let app = TestApp::whole(shop::app()).under(under).start().await;
     let inventory: InventoryClient = app.client();
     let more = AddStockRequest { sku: "tea-assam".into(), quantity: MANY, ..Default::default() };
     inventory.add_stock(&app.context(), more).await.expect("a known item");
@@ -53,8 +55,8 @@ async fn settle(orders: &OrdersClient, cx: &Context) -> Order {
     }
 }
 
-async fn a_placed_order_survives_being_dropped_anywhere(runner: Runner) {
-    let app = shop(runner).await;
+async fn a_placed_order_survives_being_dropped_anywhere(under: Under) {
+    let app = shop(under).await;
     let orders: OrdersClient = app.client();
     let (mut count, mut turns, mut done) = (0, 0, false);
     while !done {
@@ -64,7 +66,7 @@ async fn a_placed_order_survives_being_dropped_anywhere(runner: Runner) {
         assert!(count < MOST, "the call is not done within {count} turns");
         let cx = app.keyed(&format!("k{count}"));
         // A call to another process has few awaits at this end; those of the other end are met by the time that passes there.
-        done = match runner {
+        done = match under.runner {
             Runner::Remote => drop_after_turns(orders.place_order(&cx, request()), turns).await,
             _ => matches!(poll_and_drop(orders.place_order(&cx, request()), count).await, Dropped::Done(_)),
         };
@@ -113,8 +115,8 @@ async fn one_effect_each(app: &TestApp, count: usize) {
     assert_eq!(seen, count);
 }
 
-async fn a_read_dropped_anywhere_leaves_nothing_open(runner: Runner) {
-    let app = shop(runner).await;
+async fn a_read_dropped_anywhere_leaves_nothing_open(under: Under) {
+    let app = shop(under).await;
     let inventory: InventoryClient = app.client();
     drop_at_every_await(
         MOST,

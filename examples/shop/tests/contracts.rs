@@ -1,11 +1,11 @@
-//! The shop's contracts under every runner: each call sent twice, each reason, each rule.
+//! The shop's contracts under every runner, on both databases: each call sent twice, each reason, each rule.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
 use drystone::{Code, Context, Error, PlatformReason, Result};
-use drystone_testkit::{Runner, TestApp, under_every_runner};
+use drystone_testkit::{TestApp, Under, on_both_databases};
 use inventory_api::{
     AddStockRequest, ConfirmRequest, GetStockRequest, InventoryClient, InventoryReason, ListItemsRequest,
     Money, ReleaseRequest, ReservationState, ReserveRequest, TakeBackRequest,
@@ -19,7 +19,7 @@ use payments_api::{
 };
 use users_api::{CreateUserRequest, GetUserRequest, ListUsersRequest, UsersClient, UsersReason};
 
-under_every_runner!(
+on_both_databases!(
     users_are_created_read_and_listed,
     stock_moves_from_available_to_reserved_and_out_or_back,
     charges_are_captured_declined_and_refunded,
@@ -29,8 +29,8 @@ under_every_runner!(
     every_module_walls_its_tenants,
 );
 
-async fn shop(runner: Runner) -> TestApp {
-    TestApp::whole(shop::app()).runner(runner).start().await
+async fn shop(under: Under) -> TestApp {
+    TestApp::whole(shop::app()).under(under).tenant("acme").start().await
 }
 
 fn order(sku: &str, quantity: i32, card: &str) -> PlaceOrderRequest {
@@ -56,8 +56,8 @@ async fn stock(inventory: &InventoryClient, cx: &Context, sku: &str) -> (i32, i3
     (stock.available, stock.reserved)
 }
 
-async fn users_are_created_read_and_listed(runner: Runner) {
-    let app = shop(runner).await;
+async fn users_are_created_read_and_listed(under: Under) {
+    let app = shop(under).await;
     let users: UsersClient = app.client();
     let cx = app.context();
     let create = |email: &str| CreateUserRequest { email: email.into(), display_name: "Bo".into() };
@@ -76,8 +76,8 @@ async fn users_are_created_read_and_listed(runner: Runner) {
     app.finish().await;
 }
 
-async fn stock_moves_from_available_to_reserved_and_out_or_back(runner: Runner) {
-    let app = shop(runner).await;
+async fn stock_moves_from_available_to_reserved_and_out_or_back(under: Under) {
+    let app = shop(under).await;
     let inventory: InventoryClient = app.client();
     let cx = app.context();
     let held = inventory.reserve(&cx, reserve("r1", "tea-sencha", 15)).await.unwrap();
@@ -103,8 +103,8 @@ async fn stock_moves_from_available_to_reserved_and_out_or_back(runner: Runner) 
     app.finish().await;
 }
 
-async fn charges_are_captured_declined_and_refunded(runner: Runner) {
-    let app = shop(runner).await;
+async fn charges_are_captured_declined_and_refunded(under: Under) {
+    let app = shop(under).await;
     let payments: PaymentsClient = app.client();
     let cx = app.context();
     let captured = payments.charge(&cx, charge("c1", 500, "tok_visa")).await.unwrap();
@@ -122,8 +122,8 @@ async fn charges_are_captured_declined_and_refunded(runner: Runner) {
     app.finish().await;
 }
 
-async fn orders_are_placed_declined_and_cancelled(runner: Runner) {
-    let app = shop(runner).await;
+async fn orders_are_placed_declined_and_cancelled(under: Under) {
+    let app = shop(under).await;
     let (orders, inventory): (OrdersClient, InventoryClient) = (app.client(), app.client());
     let cx = app.context();
     app.turn_clock(Duration::from_secs(90));
@@ -163,8 +163,8 @@ macro_rules! twice {
     }};
 }
 
-async fn every_mutating_call_sent_twice_has_one_effect_and_one_answer(runner: Runner) {
-    let app = shop(runner).await;
+async fn every_mutating_call_sent_twice_has_one_effect_and_one_answer(under: Under) {
+    let app = shop(under).await;
     let (users, inventory): (UsersClient, InventoryClient) = (app.client(), app.client());
     let (payments, orders): (PaymentsClient, OrdersClient) = (app.client(), app.client());
     let user = |email: &str| CreateUserRequest { email: email.into(), display_name: "Bo".into() };
@@ -201,8 +201,8 @@ async fn every_mutating_call_sent_twice_has_one_effect_and_one_answer(runner: Ru
     app.finish().await;
 }
 
-async fn a_refusal_is_replayed_as_the_refusal(runner: Runner) {
-    let app = shop(runner).await;
+async fn a_refusal_is_replayed_as_the_refusal(under: Under) {
+    let app = shop(under).await;
     let (orders, inventory): (OrdersClient, InventoryClient) = (app.client(), app.client());
     let seen = |error: &Error| {
         let reason = error.reason_info().map(|info| info.name().to_owned());
@@ -219,8 +219,8 @@ async fn a_refusal_is_replayed_as_the_refusal(runner: Runner) {
     app.finish().await;
 }
 
-async fn every_module_walls_its_tenants(runner: Runner) {
-    let app = shop(runner).await;
+async fn every_module_walls_its_tenants(under: Under) {
+    let app = shop(under).await;
     let inventory: InventoryClient = app.client();
     let users: UsersClient = app.client();
     let acme = app.processes()[0].context("acme", "user:test").unwrap();

@@ -1,11 +1,11 @@
-//! The shop's real job over HTTP: one story, told to the shop whole and to the shop taken apart.
+//! The shop's real job over HTTP: one story, told to the shop whole and to the shop taken apart, on SQLite and on PostgreSQL.
 //!
-//! Ids and clock are seeded, nothing is masked: both give the same answers byte for byte.
+//! Ids and clock are seeded, nothing is masked: all give the same answers byte for byte.
 
 #[path = "support/shop.rs"]
 mod support;
 
-use drystone_testkit::{Answer, Http};
+use drystone_testkit::{Answer, Http, On};
 use support::{Shape, Shop, order};
 
 /// What the story heard, in order.
@@ -149,9 +149,9 @@ async fn mistakes(http: &Http, heard: &mut Heard) {
     assert_eq!(heard.note("too large", &large).status, 413);
 }
 
-/// Tells the story to a shop of this shape and checks that it really had that shape.
-async fn told(shape: Shape) -> Vec<String> {
-    let shop = Shop::start(shape).await;
+/// Tells the story to a shop of this shape and checks that it really had that shape, and its data where it was told.
+async fn told(shape: Shape, on: On) -> Vec<String> {
+    let shop = Shop::start_on(shape, on).await;
     let heard = story(&shop.http).await;
     let metrics = shop.http.get("/metrics").await.body;
     let counted =
@@ -163,17 +163,20 @@ async fn told(shape: Shape) -> Vec<String> {
         Shape::Split => (false, true),
     };
     assert_eq!(seen, expected, "{shape:?}: {metrics}");
+    assert_eq!(shop.stands_on(), (on == On::Sqlite, on == On::Postgres), "{shape:?} {on:?}");
     heard
 }
 
 #[tokio::test]
-async fn direct_encoded_and_split_give_the_same_answers_byte_for_byte() {
-    let whole = told(Shape::Whole).await;
-    for shape in [Shape::Encoded, Shape::Split] {
-        let other = told(shape).await;
-        assert_eq!(whole.len(), other.len());
-        for (whole, other) in whole.iter().zip(&other) {
-            assert_eq!(whole, other, "{shape:?}");
+async fn direct_encoded_and_split_on_either_database_give_the_same_answers_byte_for_byte() {
+    let first = told(Shape::Whole, On::Sqlite).await;
+    for on in On::BOTH {
+        for shape in [Shape::Whole, Shape::Encoded, Shape::Split] {
+            let other = if (shape, on) == (Shape::Whole, On::Sqlite) { continue } else { told(shape, on).await };
+            assert_eq!(first.len(), other.len());
+            for (first, other) in first.iter().zip(&other) {
+                assert_eq!(first, other, "{shape:?} {on:?}");
+            }
         }
     }
 }

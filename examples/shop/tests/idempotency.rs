@@ -2,8 +2,14 @@
 //!
 //! Each case runs against real processes, by REST and by gRPC, on both databases.
 
+#[path = "idempotency/cut.rs"]
+mod cut;
 #[path = "idempotency/door.rs"]
 mod door;
+#[path = "idempotency/kills.rs"]
+mod kills;
+#[path = "idempotency/replies.rs"]
+mod replies;
 #[path = "idempotency/site.rs"]
 mod site;
 #[path = "support/shop.rs"]

@@ -1,4 +1,4 @@
-//! What was acknowledged survives: processes killed, restarted and missing while orders are placed.
+//! What was acknowledged survives: processes killed, restarted and missing while orders are placed, on SQLite and on PostgreSQL.
 
 #[path = "support/shop.rs"]
 mod support;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use drystone_testkit::{Answer, Http, Program};
+use drystone_testkit::{Answer, Http, On, Program};
 use support::{Shape, Shop, order, pid_of, run};
 use tempfile::TempDir;
 
@@ -65,7 +65,16 @@ async fn conserved(http: &Http, placed: &BTreeMap<String, Answer>, units_before:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_is_there_after_kill_9() {
-    let mut shop = Shop::start(Shape::Whole).await;
+    what_was_acknowledged_is_there(On::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_is_there_after_kill_9_on_postgres() {
+    what_was_acknowledged_is_there(On::Postgres).await;
+}
+
+async fn what_was_acknowledged_is_there(on: On) {
+    let mut shop = Shop::start_on(Shape::Whole, on).await;
     let acknowledged = Arc::new(std::sync::Mutex::new(BTreeMap::new()));
     for round in 0..3 {
         let mut tasks = Vec::new();
@@ -117,7 +126,16 @@ async fn finish_interrupted(http: &Http, acknowledged: &std::sync::Mutex<BTreeMa
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_resume_when_a_killed_process_is_back() {
-    let shop = Shop::start(Shape::Split).await;
+    orders_resume(On::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_resume_when_a_killed_process_is_back_on_postgres() {
+    orders_resume(On::Postgres).await;
+}
+
+async fn orders_resume(on: On) {
+    let shop = Shop::start_on(Shape::Split, on).await;
     let (unavailable, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut tasks = Vec::new();
     for worker in 0..6 {

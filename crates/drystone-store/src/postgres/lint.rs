@@ -26,7 +26,8 @@ tables as (
     left join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant' and not a.attisdropped
 )";
 
-const RULES: &[Rule] = &[
+/// What the wall itself needs: whose rows they are, and that the owner may put it up.
+const BEFORE_THE_WALL: &[Rule] = &[
     Rule {
         id: "DRY-M001",
         shared: false,
@@ -44,6 +45,22 @@ select format('table %s.%s: the collation of its column `tenant` takes different
 from here, tables join pg_collation l on l.oid = attcollation where not l.collisdeterministic",
     },
     Rule {
+        id: "DRY-M010",
+        shared: true,
+        findings: "
+select format('%s.%s belongs to %s: let the owner of the schema, %s, create it', name, o.named, pg_get_userbyid(o.owned), pg_get_userbyid(owner))
+from here, (
+    select relname::text, relowner, relnamespace from pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    union all
+    select proname || '()', proowner, pronamespace from pg_proc p
+    where not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+) o (named, owned, space)
+where space = schema and owned <> owner",
+    },
+];
+
+const RULES: &[Rule] = &[
+    Rule {
         id: "DRY-M002",
         shared: false,
         findings: "
@@ -55,7 +72,7 @@ from here, tables where tenant is not null and not (relrowsecurity and relforcer
         id: "DRY-M003",
         shared: false,
         findings: "
-select format('table %s.%s: its policy %s is not the one that the store made: leave it as it is', name, relname, p.polname)
+select format('table %s.%s: its policy %s is not the one that the store made: leave it as it is', here.name, relname, p.polname)
 from here, tables t join pg_policy p on p.polrelid = t.oid and p.polname in ('drystone_tenant', 'drystone_owner')
 cross join lateral (values ('drystone_tenant', 0::oid, '(tenant = NULLIF(current_setting(''app.tenant''::text, true), ''''::text))'),
     ('drystone_owner', t.relowner, '(current_setting(''drystone.migrating''::text, true) = ''on''::text)')) made (name, role, rule)
@@ -133,15 +150,6 @@ from here join pg_class c on c.relnamespace = here.schema join pg_rewrite r on r
         id: "DRY-M010",
         shared: true,
         findings: "
-select format('%s.%s belongs to %s: let the owner of the schema, %s, create it', name, o.named, pg_get_userbyid(o.owned), pg_get_userbyid(owner))
-from here, (
-    select relname::text, relowner, relnamespace from pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-    union all
-    select proname || '()', proowner, pronamespace from pg_proc p
-    where not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
-) o (named, owned, space)
-where space = schema and owned <> owner
-union all
 select distinct format('%s.%s: %s is granted to %s%s: revoke it; the store gives the module''s role what it needs', name, o.named, a.privilege_type,
     case when a.grantee = 0 then 'public' else pg_get_userbyid(a.grantee)::text end, case when a.is_grantable then ' with the right to grant it' else '' end)
 from here cross join lateral (
@@ -180,11 +188,20 @@ from here join pg_auth_members m on m.member = here.role",
     },
 ];
 
+/// What keeps the wall from being put up: everything else builds on it.
+pub(super) async fn obstacles(client: &Client, names: &Names, kind: Kind) -> Result<Vec<String>> {
+    look(client, names, kind, BEFORE_THE_WALL).await
+}
+
 /// What is wrong with a schema, each with the rule's id, in a fixed order.
 pub(super) async fn findings(client: &Client, names: &Names, kind: Kind) -> Result<Vec<String>> {
+    look(client, names, kind, RULES).await
+}
+
+async fn look(client: &Client, names: &Names, kind: Kind, rules: &[Rule]) -> Result<Vec<String>> {
     let (schema, is_shared) = (kind.schema(names), kind == Kind::Shared);
     let mut found = Vec::new();
-    for rule in RULES.iter().filter(|rule| rule.shared || !is_shared) {
+    for rule in rules.iter().filter(|rule| rule.shared || !is_shared) {
         let sql = format!(
             "with {HERE}, {WANTED}, {TABLES}, asked as (select $3::boolean) select * from ({}) found (what) order by 1",
             rule.findings

@@ -14,7 +14,7 @@ use super::connect::Server;
 use super::names::{Names, quoted};
 use super::platform::{self, Kind};
 use super::started::applied;
-use super::{contract, lint, roles, step};
+use super::{contract, keys, lint, roles, step};
 use crate::clock::millis;
 use crate::config::{Location, StoreConfig};
 use crate::migrate::{self, Migrated, MigratedSchema, Migration, Step, Steps};
@@ -116,6 +116,7 @@ impl Work<'_> {
     /// The platform's objects, and a look at what others may have done to the schema since.
     async fn platform(&self, kind: Kind, place: &str) -> Result<()> {
         platform::create(self.client, kind).await?;
+        self.client.batch_execute(&keys::platform(kind == Kind::Tenants, self.names)).await?;
         self.settle(kind, |findings| format!("{place} breaks rules before any migration ran:\n  {findings}")).await
     }
 
@@ -136,10 +137,13 @@ impl Work<'_> {
     /// The wall around what is new, the lint of the whole, the rights of the role.
     async fn settle(&self, kind: Kind, refused: impl FnOnce(String) -> String) -> Result<()> {
         let schema = kind.schema(self.names);
-        if kind == Kind::Tenants {
-            platform::wall(self.client, schema).await?;
+        let mut findings = lint::obstacles(self.client, self.names, kind).await?;
+        if findings.is_empty() {
+            if kind == Kind::Tenants {
+                platform::wall(self.client, schema).await?;
+            }
+            findings = lint::findings(self.client, self.names, kind).await?;
         }
-        let findings = lint::findings(self.client, self.names, kind).await?;
         if !findings.is_empty() {
             return Err(migrate::refuse(refused(findings.join("\n  "))));
         }

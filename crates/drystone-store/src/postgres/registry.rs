@@ -8,20 +8,17 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
 
 use drystone_call::{Error, Result, TenantId};
 use tokio::sync::Notify;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Client;
 
 use super::names::{Names, quoted};
-use crate::tenants::{Tenant, TenantState, unknown};
+use crate::tenants::{TenantState, unknown};
 
 /// The tenants that this process knows.
 pub(crate) struct Registry {
     table: String,
-    /// Whether a tenant that nobody created is created at its first use.
-    create: bool,
     tenants: RwLock<HashMap<TenantId, Known>>,
     /// Work that began before its tenant changed, with the number of the change.
     leaving: Mutex<Vec<(i64, Arc<Uses>)>>,
@@ -56,6 +53,13 @@ impl Uses {
 /// Says that a transaction is open for a tenant; ends when dropped, which must not be before the transaction is over at the server.
 pub(crate) struct TenantUse(Arc<Uses>);
 
+impl Clone for TenantUse {
+    fn clone(&self) -> Self {
+        self.0.open.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl Drop for TenantUse {
     fn drop(&mut self) {
         if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -66,10 +70,9 @@ impl Drop for TenantUse {
 
 impl Registry {
     /// Knows nobody before the first [`Registry::refresh`].
-    pub(crate) fn new(names: &Names, create: bool) -> Self {
+    pub(crate) fn new(names: &Names) -> Self {
         Self {
-            table: table(names),
-            create,
+            table: format!("{}.drystone_tenants", quoted(&names.shared)),
             tenants: RwLock::default(),
             leaving: Mutex::default(),
             seen: AtomicI64::new(0),
@@ -85,23 +88,8 @@ impl Registry {
         Some(TenantUse(Arc::clone(&known.uses)))
     }
 
-    /// Looks at the server for a tenant that is not known to be active, creates it where that is allowed, and begins work for it. `now` is in
-    /// milliseconds since 1970.
-    ///
-    /// # Errors
-    /// `TENANT_UNKNOWN` or `TENANT_SUSPENDED`.
-    pub(crate) async fn look(&self, client: &Client, tenant: &TenantId, now: i64) -> Result<TenantUse> {
-        let mut found = self.find(client, tenant).await?;
-        if found.is_none() && self.create {
-            self.insert(client, tenant, TenantState::Active, now).await?;
-            found = self.find(client, tenant).await?;
-        }
-        let (state, changed) = found.ok_or_else(|| unknown(tenant))?;
-        self.note(tenant, state, changed);
-        self.enter(tenant).ok_or_else(|| self.refusal(tenant))
-    }
-
-    fn refusal(&self, tenant: &TenantId) -> Error {
+    /// Why a tenant is refused that [`Registry::enter`] did not let in.
+    pub(crate) fn refusal(&self, tenant: &TenantId) -> Error {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
         let state = tenants.get(tenant).map(|known| known.state);
         state.and_then(|state| state.refusal(tenant)).unwrap_or_else(|| unknown(tenant))
@@ -152,69 +140,4 @@ impl Registry {
             uses.ended().await;
         }
     }
-
-    /// All tenants, in order of their names.
-    pub(crate) async fn all(&self, client: &Client) -> Result<Vec<Tenant>> {
-        let rows =
-            client.query(&format!("select name, state, created from {} order by name", self.table), &[]).await?;
-        rows.iter().map(tenant).collect()
-    }
-
-    /// The state of a tenant at the server, and the number of its last change.
-    pub(crate) async fn find(&self, client: &Client, tenant: &TenantId) -> Result<Option<(TenantState, i64)>> {
-        let sql = format!("select state, changed from {} where name = $1", self.table);
-        let row = client.query_opt(&sql, &[&tenant.as_str()]).await?;
-        row.map(|row| Ok((TenantState::parse(row.try_get(0)?)?, row.try_get(1)?))).transpose()
-    }
-
-    /// Adds a tenant; `false` if it is there.
-    pub(crate) async fn insert(&self, client: &Client, tenant: &TenantId, state: TenantState, now: i64) -> Result<bool> {
-        let sql =
-            format!("insert into {} (name, state, created) values ($1, $2, $3) on conflict do nothing", self.table);
-        Ok(client.execute(&sql, &[&tenant.as_str(), &state.as_str(), &now]).await? == 1)
-    }
-
-    /// Changes a tenant's state, if it is in one of `from`, and gives the number of the change.
-    ///
-    /// Numbers are taken under a lock that lasts until the commit: who has read a number has read all that are lower.
-    pub(crate) async fn change(
-        &self,
-        client: &mut Client,
-        tenant: &TenantId,
-        from: &[TenantState],
-        to: TenantState,
-    ) -> Result<Option<i64>> {
-        let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
-        let tx = client.transaction().await?;
-        tx.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&self.table]).await?;
-        let sql = format!(
-            "update {} set state = $2, changed = default where name = $1 and state = any($3) returning changed",
-            self.table
-        );
-        let row = tx.query_opt(&sql, &[&tenant.as_str(), &to.as_str(), &from]).await?;
-        tx.commit().await?;
-        let Some(row) = row else { return Ok(None) };
-        let changed = row.try_get(0)?;
-        self.note(tenant, to, changed);
-        Ok(Some(changed))
-    }
-
-    /// Removes a tenant whose data is gone.
-    pub(crate) async fn remove(&self, client: &Client, tenant: &TenantId) -> Result<()> {
-        let sql = format!("delete from {} where name = $1 and state <> 'active'", self.table);
-        Ok(client.execute(&sql, &[&tenant.as_str()]).await.map(drop)?)
-    }
-}
-
-fn table(names: &Names) -> String {
-    format!("{}.drystone_tenants", quoted(&names.shared))
-}
-
-fn tenant(row: &Row) -> Result<Tenant> {
-    let millis = u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default();
-    Ok(Tenant {
-        name: TenantId::new(row.try_get(0)?)?,
-        state: TenantState::parse(row.try_get(1)?)?,
-        created: SystemTime::UNIX_EPOCH + Duration::from_millis(millis),
-    })
 }

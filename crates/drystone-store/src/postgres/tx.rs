@@ -1,32 +1,42 @@
-//! One transaction on PostgreSQL, or one snapshot: a connection with the wall set up.
+//! One transaction on PostgreSQL, or one snapshot.
+//!
+//! `begin` goes with the first statement and the record of a keyed call with `commit`, so that an insert with its record costs two round trips.
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Object;
 use drystone_call::{Code, Error, KeyUse, Result};
 use tokio::time::Instant;
-use tokio::time::error::Elapsed;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error as PgError, Row, Statement};
+use tokio_postgres::Row;
 
-use super::keys::{self, PostgresClaim};
-use crate::error::{Fault, StatementError, failed_before, held_too_long, too_late};
+use super::batch::Answer;
+use super::commit::{self, Ended};
+use super::open::{Failure, Open, Purpose, Queued, Scope};
+use super::pool::Pool;
+use crate::error::{
+    Fault, StatementError, failed_before, held_too_long, is_conflict, is_lost, is_outdated, too_late,
+};
 use crate::guard;
 use crate::keys::Record;
 use crate::metrics::Counters;
-use crate::params::Params;
+use crate::params::{Bound, Params};
 use crate::row::{FromRow, RowView, View};
+
+/// How often a first batch is sent again on another connection: the pool may hold several that a restart of the server has cut.
+const RESENDS: u32 = 3;
 
 /// What a `Tx` or a `ReadTx` is on PostgreSQL.
 pub(crate) struct PostgresTx {
-    client: Option<Object>,
-    begin: String,
+    open: Option<Open>,
+    pool: Pool,
+    scope: Scope,
     since: Instant,
-    deadline: Instant,
     hold_limit: Option<Duration>,
     failed: bool,
+    held_too_long: bool,
+    /// Whether running the handler again may succeed.
+    pub(crate) conflict: bool,
     counters: Arc<Counters>,
 }
 
@@ -48,45 +58,51 @@ impl OwnRecord {
 }
 
 impl PostgresTx {
-    /// Begins by a batch that sets up the wall, in one round trip.
+    /// Takes a connection; the first statement begins.
     pub(crate) async fn begin(
-        client: Object,
-        begin: String,
-        deadline: Instant,
-        hold_limit: Option<Duration>,
-        counters: Arc<Counters>,
+        pool: &Pool,
+        scope: Scope,
+        hold_limit: Duration,
+        counters: &Arc<Counters>,
     ) -> Result<Self> {
+        let open = Open::take(pool, scope.clone()).await?;
+        let hold_limit = if scope.purpose == Purpose::Read { None } else { Some(hold_limit) };
         if hold_limit.is_some() {
             counters.open_transactions.add(1);
+        } else {
+            counters.reads.add(1);
         }
-        let since = Instant::now();
-        // Stands before the batch is sent: whoever goes away meanwhile leaves no transaction in the pool.
-        let tx = Self { client: Some(client), begin, since, deadline, hold_limit, failed: false, counters };
-        tx.run_begin().await?;
-        Ok(tx)
-    }
-
-    async fn run_begin(&self) -> Result<()> {
-        let begun = tokio::time::timeout_at(self.deadline, self.client()?.batch_execute(&self.begin)).await;
-        Ok(begun.map_err(|_| too_late("the database"))??)
-    }
-
-    /// The connection, while the transaction lasts.
-    pub(crate) fn client(&self) -> Result<&Object> {
-        self.client.as_ref().ok_or_else(|| held_too_long(self.hold_limit.unwrap_or_default()))
+        Ok(Self {
+            open: Some(open),
+            pool: pool.clone(),
+            scope,
+            since: Instant::now(),
+            hold_limit,
+            failed: false,
+            held_too_long: false,
+            conflict: false,
+            counters: Arc::clone(counters),
+        })
     }
 
     /// Whether the transaction can still do something; gives it up when it was held too long.
     fn check(&mut self) -> Result<()> {
-        if let Some(limit) = self.hold_limit
-            && self.client.is_some()
-            && self.since.elapsed() >= limit
-        {
+        let limit = self.hold_limit.unwrap_or(Duration::MAX);
+        if self.open.is_some() && self.since.elapsed() >= limit {
+            self.held_too_long = true;
             self.counters.held_too_long.add(1);
             self.roll_back();
         }
-        self.client()?;
+        if self.held_too_long {
+            return Err(held_too_long(limit));
+        }
+        // A statement whose future was dropped may have run or not.
+        self.failed |= self.open.as_ref().is_none_or(|open| open.busy);
         if self.failed { Err(failed_before()) } else { Ok(()) }
+    }
+
+    fn open(&mut self) -> Result<&mut Open> {
+        self.open.as_mut().ok_or_else(failed_before)
     }
 
     pub(crate) async fn optional<T: FromRow>(
@@ -94,7 +110,7 @@ impl PostgresTx {
         sql: &str,
         params: &impl Params,
     ) -> Result<Option<T>> {
-        let rows = self.rows(sql, params).await?;
+        let rows = self.run(sql, params).await?.rows;
         match rows.as_slice() {
             [] => Ok(None),
             [row] => read(sql, row).map(Some),
@@ -103,44 +119,32 @@ impl PostgresTx {
     }
 
     pub(crate) async fn all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Vec<T>> {
-        self.rows(sql, params).await?.iter().map(|row| read(sql, row)).collect()
+        self.run(sql, params).await?.rows.iter().map(|row| read(sql, row)).collect()
     }
 
-    pub(crate) async fn execute<P: Params>(&mut self, sql: &str, params: &P) -> Result<u64> {
-        let statement = self.prepare::<P>(sql).await?;
-        let values = values(params);
-        let done = tokio::time::timeout_at(self.deadline, self.client()?.execute(&statement, &values)).await;
-        self.settle(sql, done)
+    pub(crate) async fn execute(&mut self, sql: &str, params: &impl Params) -> Result<u64> {
+        self.run(sql, params).await.map(|answer| answer.count)
     }
 
-    async fn rows<P: Params>(&mut self, sql: &str, params: &P) -> Result<Vec<Row>> {
-        let statement = self.prepare::<P>(sql).await?;
-        let values = values(params);
-        let done = tokio::time::timeout_at(self.deadline, self.client()?.query(&statement, &values)).await;
-        self.settle(sql, done)
-    }
-
-    /// The prepared statement, once it is known to be one that a transaction runs and to be bound completely.
-    async fn prepare<P: Params>(&mut self, sql: &str) -> Result<Statement> {
+    /// Sends the statement with the next batch.
+    pub(crate) fn queue(&mut self, sql: &str, values: Box<dyn Bound>) -> Result<()> {
         self.check()?;
         guard::check(sql).map_err(|fault| StatementError::new(sql, fault))?;
-        let prepared = tokio::time::timeout_at(self.deadline, self.client()?.prepare_cached(sql)).await;
-        let statement = self.settle(sql, prepared)?;
-        let wanted = statement.params().len();
-        if wanted != P::COUNT {
-            return Err(StatementError::new(sql, Fault::Parameters { bound: P::COUNT, wanted }).into());
-        }
-        Ok(statement)
+        self.open()?.queue.push(Queued { sql: sql.into(), values });
+        Ok(())
     }
 
-    /// The outcome of a round trip; after one that failed at the server the transaction is over.
-    fn settle<R>(&mut self, sql: &str, done: Result<Result<R, PgError>, Elapsed>) -> Result<R> {
-        match done {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(cause)) => {
-                self.failed |= cause.as_db_error().is_some() || cause.is_closed();
-                Err(StatementError::new(sql, cause).into())
-            }
+    /// Keeps anything more from happening but a refusal or a rollback.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    async fn run(&mut self, sql: &str, params: &impl Params) -> Result<Answer> {
+        self.check()?;
+        guard::check(sql).map_err(|fault| StatementError::new(sql, fault))?;
+        let deadline = self.scope.deadline;
+        match tokio::time::timeout_at(deadline, self.send(sql, params)).await {
+            Ok(done) => done,
             Err(_) => {
                 self.failed = true;
                 Err(too_late("a statement"))
@@ -148,54 +152,108 @@ impl PostgresTx {
         }
     }
 
+    /// Sends the statement, again where that cannot be seen: nothing has happened in this transaction yet.
+    async fn send(&mut self, sql: &str, params: &impl Params) -> Result<Answer> {
+        let mut resends = RESENDS;
+        loop {
+            let open = self.open()?;
+            let failure = match open.ask(sql, params).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            if open.touched || resends == 0 || !self.start_over(&failure).await? {
+                return Err(self.note(failure));
+            }
+            resends -= 1;
+        }
+    }
+
+    /// Makes ready to send a first batch again, if that may help.
+    async fn start_over(&mut self, failure: &Failure) -> Result<bool> {
+        let Some(cause) = failure.cause() else { return Ok(false) };
+        let open = self.open()?;
+        if is_outdated(cause) {
+            open.conn().forget_statements();
+            let queue = std::mem::take(&mut open.queue);
+            open.undo();
+            open.queue = queue;
+            return Ok(true);
+        }
+        if !is_lost(cause) {
+            return Ok(false);
+        }
+        let queue = std::mem::take(&mut open.queue);
+        open.close();
+        self.open = None;
+        let mut another = Open::take(&self.pool, self.scope.clone()).await?;
+        another.queue = queue;
+        self.open = Some(another);
+        Ok(true)
+    }
+
+    /// What a failure makes of the transaction, and the error to give for it.
+    fn note(&mut self, failure: Failure) -> Error {
+        self.failed |= failure.fatal;
+        if let Some(cause) = failure.cause() {
+            self.conflict |= is_conflict(cause) || is_lost(cause);
+            if is_outdated(cause)
+                && let Some(open) = &self.open
+            {
+                open.conn().forget_statements();
+            }
+        }
+        failure.error.into()
+    }
+
     /// Commits with the record, in a task of its own: from here on it goes through, whatever becomes of the caller.
     pub(crate) async fn submit(&mut self, record: Option<OwnRecord>, key: KeyHold) -> Result<()> {
         self.check()?;
-        let Some(client) = self.client.take() else { return Err(failed_before()) };
+        let Some(open) = self.open.take() else { return Err(failed_before()) };
         let counters = Arc::clone(&self.counters);
         let task = tokio::spawn(async move {
-            let done = commit(&client, record).await;
-            if done.is_err() {
-                // Whatever the commit left open must not go back to the pool.
-                let _ = client.batch_execute("rollback").await;
-            } else {
+            let done = commit::commit(open, record).await;
+            if done.is_ok() {
                 counters.commits.add(1);
                 counters.groups.add(1);
                 counters.group_members.add(1);
                 counters.largest_group.at_least(1);
             }
-            drop(client);
-            if let Some(claim) = key.and_then(|key| key.downcast::<PostgresClaim>().ok()) {
-                claim.release().await;
-            }
+            // The key is free before the caller knows, so that an immediate repeat is not told that the call still runs.
+            drop(key);
             done
         });
-        task.await.map_err(|cause| unknown().caused_by(cause))?
+        match task.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Ended { error, conflict })) => {
+                self.failed = true;
+                self.conflict |= conflict;
+                Err(error)
+            }
+            Err(cause) => Err(unknown().caused_by(cause)),
+        }
     }
 
     /// Rolls the effect back and commits a record in its place.
     pub(crate) async fn replace(&mut self, record: Option<OwnRecord>, key: KeyHold) -> Result<()> {
+        if !self.failed {
+            self.check()?;
+        }
         self.failed = false;
-        self.check()?;
-        self.client()?.batch_execute("rollback").await?;
-        self.run_begin().await?;
+        match &mut self.open {
+            Some(open) if !open.busy && !open.conn().client().is_closed() => open.undo(),
+            _ => {
+                self.open = None;
+                self.open = Some(Open::take(&self.pool, self.scope.clone()).await?);
+            }
+        }
         self.counters.rollbacks.add(1);
         self.submit(record, key).await
     }
 
-    /// Rolls back without waiting; the connection goes back to the pool when that is done.
+    /// Rolls back without waiting.
     pub(crate) fn roll_back(&mut self) {
-        let Some(client) = self.client.take() else { return };
-        if self.hold_limit.is_some() {
+        if self.open.take().is_some() && self.hold_limit.is_some() {
             self.counters.rollbacks.add(1);
-        }
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(async move {
-                if client.batch_execute("rollback").await.is_err() {
-                    drop(Object::take(client));
-                }
-            })),
-            Err(_) => drop(Object::take(client)),
         }
     }
 }
@@ -203,32 +261,18 @@ impl PostgresTx {
 impl Drop for PostgresTx {
     fn drop(&mut self) {
         self.roll_back();
+        if self.conflict {
+            self.counters.conflicts.add(1);
+        }
         if self.hold_limit.is_some() {
             self.counters.open_transactions.one_less();
         }
     }
 }
 
-async fn commit(client: &Object, record: Option<OwnRecord>) -> Result<()> {
-    if let Some(OwnRecord { key_use, kind, body, created }) = record {
-        keys::record(client, &Record { key_use: &key_use, kind, body, created }).await?;
-    }
-    match client.batch_execute("commit").await {
-        Ok(()) => Ok(()),
-        Err(cause) if cause.as_db_error().is_none() => Err(unknown().caused_by(cause)),
-        Err(cause) => Err(cause.into()),
-    }
-}
-
 /// The reply to a commit was lost.
-fn unknown() -> Error {
+pub(crate) fn unknown() -> Error {
     Error::new(Code::Unknown, "whether the transaction committed is not known; ask again with the same key")
-}
-
-fn values(params: &impl Params) -> Vec<&(dyn ToSql + Sync)> {
-    let mut values = Vec::with_capacity(12);
-    params.bind_postgres(&mut values);
-    values
 }
 
 fn read<T: FromRow>(sql: &str, row: &Row) -> Result<T> {

@@ -37,6 +37,7 @@ pub(crate) struct DbFile {
     path: PathBuf,
     resting: Mutex<Vec<Conn>>,
     permits: Arc<Semaphore>,
+    max_readers: usize,
     /// The module's lock lasts as long as its last file.
     _layout: Arc<Layout>,
 }
@@ -69,6 +70,7 @@ impl DbFile {
             path,
             resting: Mutex::default(),
             permits: Arc::new(Semaphore::new(config.max_readers)),
+            max_readers: config.max_readers,
             _layout: Arc::clone(&config.layout),
         }))
     }
@@ -76,6 +78,17 @@ impl DbFile {
     /// Whether nobody uses the file but its owner.
     pub(crate) fn is_unused(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) == 1 && Arc::strong_count(&self.queue) == 1
+    }
+
+    /// Lets those who read end, until `deadline` at most, closes their connections and lets nobody else in. Can be repeated.
+    pub(crate) async fn close_readers(&self, deadline: Instant) -> Result<()> {
+        let all = u32::try_from(self.max_readers).unwrap_or(u32::MAX);
+        let waiting = tokio::time::timeout_at(deadline, self.permits.acquire_many(all)).await;
+        // An error says that they were closed before.
+        let _all = waiting.map_err(|_| too_late("the readers of the database"))?;
+        self.permits.close();
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
     }
 
     /// A connection to read with, waiting for one until `deadline` at most.

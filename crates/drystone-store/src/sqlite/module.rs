@@ -1,6 +1,6 @@
 //! A module's files: which are open, which tenants there are, which keys are taken.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::commit::Committer;
 use super::conn::{Durability, check_version};
-use super::file::{DbFile, FileConfig, Times};
+use super::file::{DbFile, FileConfig, Reader, Times};
 use super::keys;
 use super::layout::Layout;
 use super::read::SqliteRead;
+use super::registry::{self, Registry};
 use super::schema::Kind;
 use super::tx::SqliteTx;
 use super::writer::OLDEST;
@@ -23,18 +24,22 @@ use crate::clock::millis;
 use crate::config::StoreConfig;
 use crate::keys::Claims;
 use crate::metrics::{Counters, StoreMetrics};
+use crate::tenants::{TenantState, unknown};
 
 /// A module's database on SQLite.
 pub(crate) struct SqliteModule {
-    config: StoreConfig,
-    files: FileConfig,
-    shared: Arc<DbFile>,
+    pub(crate) config: StoreConfig,
+    pub(crate) files: FileConfig,
+    pub(crate) shared: Arc<DbFile>,
     open: Mutex<Open>,
-    known: Mutex<HashSet<TenantId>>,
+    pub(crate) registry: Registry,
     pub(crate) claims: Claims,
     /// Whether a keyed call was ever recorded with the data of no tenant, so that the gate looks there too.
     shared_keys: AtomicBool,
 }
+
+/// A file that is open or being opened.
+type Cell = Arc<OnceCell<Arc<DbFile>>>;
 
 /// The tenants' files that are open, with the tick of their last use.
 #[derive(Default)]
@@ -44,7 +49,7 @@ struct Open {
 }
 
 struct Entry {
-    file: Arc<OnceCell<Arc<DbFile>>>,
+    file: Cell,
     used: u64,
 }
 
@@ -72,14 +77,14 @@ impl SqliteModule {
         };
         let migrations = config.migrations.shared_sqlite;
         let shared = DbFile::open(files.layout.shared(), Kind::Shared, migrations, times(&config), &files)?;
-        let known = super::registry::read(&files.layout.shared())?;
-        let shared_keys = super::registry::has_keys(&files.layout.shared())?;
+        let registry = Registry::open(&files.layout.shared(), files.durability)?;
+        let shared_keys = registry::has_keys(&files.layout.shared())?;
         Ok(Self {
             config,
             files,
             shared,
             open: Mutex::default(),
-            known: Mutex::new(known),
+            registry,
             claims: Claims::default(),
             shared_keys: AtomicBool::new(shared_keys),
         })
@@ -89,31 +94,54 @@ impl SqliteModule {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashSet<TenantId>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The file of a tenant, opened and migrated if it is not open; `None` is the module's shared file.
+    ///
+    /// Nothing is asked of the registry for a file that is open: what takes a tenant's calls away closes its file.
+    pub(crate) async fn file(&self, tenant: Option<&TenantId>, deadline: Instant) -> Result<Arc<DbFile>> {
+        let Some(tenant) = tenant else { return Ok(Arc::clone(&self.shared)) };
+        loop {
+            let cell = match self.opened_or_opening(tenant)? {
+                Ok(file) => return Ok(file),
+                Err(cell) => cell,
+            };
+            match cell.get_or_try_init(|| self.open_tenant(tenant.clone(), &cell, deadline)).await {
+                Ok(file) => return Ok(Arc::clone(file)),
+                Err(Some(error)) => return Err(error),
+                // The file was closed for good meanwhile: the registry says what is next.
+                Err(None) => {}
+            }
+        }
     }
 
-    /// The file of a tenant, opened and migrated if it is not open; `None` is the module's shared file.
-    async fn file(&self, tenant: Option<&TenantId>, deadline: Instant) -> Result<Arc<DbFile>> {
-        let Some(tenant) = tenant else { return Ok(Arc::clone(&self.shared)) };
-        let cell = {
-            let mut open = self.opened();
-            open.tick += 1;
-            let tick = open.tick;
-            if let Some(entry) = open.files.get_mut(tenant) {
-                entry.used = tick;
-                if let Some(file) = entry.file.get() {
-                    return Ok(Arc::clone(file));
-                }
-                Arc::clone(&entry.file)
-            } else {
-                self.evict(&mut open);
-                let cell = Arc::new(OnceCell::new());
-                open.files.insert(tenant.clone(), Entry { file: Arc::clone(&cell), used: tick });
-                cell
-            }
-        };
-        cell.get_or_try_init(|| self.open_tenant(tenant.clone(), deadline)).await.cloned()
+    fn opened_or_opening(&self, tenant: &TenantId) -> Result<std::result::Result<Arc<DbFile>, Cell>> {
+        let mut open = self.opened();
+        open.tick += 1;
+        let tick = open.tick;
+        if let Some(entry) = open.files.get_mut(tenant) {
+            entry.used = tick;
+            let cell = &entry.file;
+            return Ok(cell.get().map_or_else(|| Err(Arc::clone(cell)), |file| Ok(Arc::clone(file))));
+        }
+        if !self.registry.is_active(tenant)? && !self.config.create_tenants {
+            return Err(unknown(tenant));
+        }
+        self.evict(&mut open);
+        let cell = Arc::new(OnceCell::new());
+        open.files.insert(tenant.clone(), Entry { file: Arc::clone(&cell), used: tick });
+        Ok(Err(cell))
+    }
+
+    /// The place of a tenant's file, if it is open or being opened.
+    pub(crate) fn cell(&self, tenant: &TenantId) -> Option<Cell> {
+        self.opened().files.get(tenant).map(|entry| Arc::clone(&entry.file))
+    }
+
+    /// Takes a file that was closed from those that are open.
+    pub(crate) fn forget_file(&self, tenant: &TenantId, cell: &Cell) {
+        let mut open = self.opened();
+        if open.files.get(tenant).is_some_and(|entry| Arc::ptr_eq(&entry.file, cell)) {
+            open.files.remove(tenant);
+        }
     }
 
     /// Closes the files that were not used for longest, where nobody uses them, until there is room for one more.
@@ -131,42 +159,65 @@ impl SqliteModule {
         }
     }
 
-    async fn open_tenant(&self, tenant: TenantId, deadline: Instant) -> Result<Arc<DbFile>> {
-        if !self.known().contains(&tenant) {
-            self.register(&tenant, deadline).await?;
-            self.known().insert(tenant.clone());
+    /// Opens a tenant's file; `None` if `cell` is not its place any more.
+    async fn open_tenant(
+        &self,
+        tenant: TenantId,
+        cell: &Cell,
+        deadline: Instant,
+    ) -> std::result::Result<Arc<DbFile>, Option<Error>> {
+        if self.cell(&tenant).is_none_or(|place| !Arc::ptr_eq(&place, cell)) {
+            return Err(None);
         }
-        let (files, times, migrations) =
-            (self.files.clone(), times(&self.config), self.config.migrations.sqlite);
-        let path = files.layout.tenant(&tenant);
+        let opened = async {
+            if !self.registry.is_active(&tenant)? {
+                self.register(&tenant, TenantState::Active, deadline).await?;
+                self.registry.is_active(&tenant)?;
+            }
+            self.open_file(&tenant).await
+        };
+        opened.await.map_err(Some)
+    }
+
+    /// Opens and migrates a tenant's file, in whatever state the tenant is.
+    pub(crate) async fn open_file(&self, tenant: &TenantId) -> Result<Arc<DbFile>> {
+        let (files, times, migrations) = (self.files.clone(), self.times(), self.config.migrations.sqlite);
+        let path = files.layout.tenant(tenant);
         blocking(move || DbFile::open(path, Kind::Tenant, migrations, times, &files)).await
     }
 
-    /// Puts a tenant into the registry before its file exists, so that no file is without an entry.
-    async fn register(&self, tenant: &TenantId, deadline: Instant) -> Result<()> {
+    pub(crate) fn times(&self) -> Times {
+        times(&self.config)
+    }
+
+    /// Says that a tenant is refused, where its file was closed under a call that had just come in.
+    fn refused(&self, tenant: Option<&TenantId>, error: Error) -> Error {
+        tenant.and_then(|tenant| self.registry.is_active(tenant).err()).unwrap_or(error)
+    }
+
+    /// Begins a transaction on the data of no tenant.
+    pub(crate) async fn begin_shared(&self, deadline: Instant) -> Result<SqliteTx> {
         let hold = self.shared.queue.acquire(deadline).await?;
-        let mut tx = SqliteTx::start(hold, deadline, Arc::clone(&self.files.counters))?;
-        let now = times(&self.config).now;
-        tx.execute(
-            "insert into drystone_tenants (name, created) values ($1, $2) on conflict do nothing",
-            &(tenant.as_str(), now),
-        )?;
-        tx.submit(None, None)?.ended().await
+        SqliteTx::start(hold, deadline, Arc::clone(&self.files.counters))
     }
 
     /// Begins a transaction that writes.
     pub(crate) async fn begin(&self, tenant: Option<&TenantId>, deadline: Instant) -> Result<SqliteTx> {
         let file = self.file(tenant, deadline).await?;
-        let hold = file.queue.acquire(deadline).await?;
+        let hold = file.queue.acquire(deadline).await.map_err(|error| self.refused(tenant, error))?;
         SqliteTx::start(hold, deadline, Arc::clone(&self.files.counters))
     }
 
     /// Opens a snapshot.
     pub(crate) async fn read(&self, tenant: Option<&TenantId>, deadline: Instant) -> Result<SqliteRead> {
-        let file = self.file(tenant, deadline).await?;
-        let reader = file.reader(deadline).await?;
+        let reader = self.reader(tenant, deadline).await?;
         self.files.counters.reads.add(1);
         SqliteRead::start(reader, deadline)
+    }
+
+    async fn reader(&self, tenant: Option<&TenantId>, deadline: Instant) -> Result<Reader> {
+        let file = self.file(tenant, deadline).await?;
+        file.reader(deadline).await.map_err(|error| self.refused(tenant, error))
     }
 
     /// Says that a keyed call was recorded with the data of no tenant.
@@ -202,15 +253,8 @@ impl SqliteModule {
         key_use: &KeyUse,
         deadline: Instant,
     ) -> Result<Option<crate::keys::Found>> {
-        let reader = self.file(tenant, deadline).await?.reader(deadline).await?;
+        let reader = self.reader(tenant, deadline).await?;
         Ok(reader.conn().own(|db| keys::find(db, key_use))?)
-    }
-
-    /// The tenants that the module has data of.
-    pub(crate) fn tenants(&self) -> Vec<TenantId> {
-        let mut all: Vec<TenantId> = self.known().iter().cloned().collect();
-        all.sort();
-        all
     }
 
     pub(crate) fn metrics(&self) -> StoreMetrics {
@@ -220,6 +264,10 @@ impl SqliteModule {
         metrics
     }
 
+    fn patience(&self) -> Instant {
+        Instant::now() + 2 * self.config.hold_limit
+    }
+
     /// Lets what was begun end and closes the files.
     pub(crate) async fn close(&self) -> Result<()> {
         let entries = std::mem::take(&mut self.opened().files);
@@ -227,10 +275,10 @@ impl SqliteModule {
         let mut first = Ok(());
         for entry in entries.into_values() {
             if let Some(file) = entry.file.get() {
-                first = first.and(file.queue.retire().await);
+                first = first.and(file.queue.retire(self.patience()).await);
             }
         }
-        first.and(self.shared.queue.retire().await)
+        first.and(self.shared.queue.retire(self.patience()).await)
     }
 }
 
@@ -260,7 +308,7 @@ fn group_age(_: &StoreConfig) -> Duration {
     OLDEST
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|cause| Error::internal("opening the store failed").caused_by(cause))?

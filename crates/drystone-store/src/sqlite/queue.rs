@@ -156,10 +156,13 @@ impl Queue {
         }
     }
 
-    /// Lets what was begun end, closes the file's writer and lets nobody else in.
-    pub(crate) async fn retire(self: &Arc<Self>) -> Result<()> {
+    /// Lets what was begun end, until `deadline` at most, closes the file's writer and lets nobody else in. Can be repeated.
+    pub(crate) async fn retire(self: &Arc<Self>, deadline: Instant) -> Result<()> {
         loop {
-            let mut hold = self.acquire(Instant::now() + 2 * self.hold_limit).await?;
+            let mut hold = match self.acquire(deadline).await {
+                Err(_) if self.lock().closed => return Ok(()),
+                hold => hold?,
+            };
             let resting = hold.slot.lock().writer.take_if(|writer| !writer.has_effects());
             if let Some(writer) = resting {
                 self.lock_out();

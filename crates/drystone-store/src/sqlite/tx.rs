@@ -56,6 +56,11 @@ impl SqliteTx {
         self.run(sql, |db| statement::execute(db, sql, params))
     }
 
+    /// Keeps anything more from happening but a refusal or a rollback.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
     /// Submits the transaction with its record: from here on it commits, whatever becomes of the caller.
     pub(crate) fn submit(&mut self, record: Option<Recording<'_>>, key: KeyHold) -> Result<Submitted> {
         self.check()?;

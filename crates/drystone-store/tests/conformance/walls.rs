@@ -154,15 +154,36 @@ pub(crate) async fn an_edited_migration_is_refused(mut world: World) {
         version: 3,
         step: Step::Expand,
         name: "V0003__expand_more",
-        sql: "create table more (tenant text not null, id bigint not null)",
+        sql: "create table more (tenant text not null, id bigint not null, primary key (tenant, id))",
     };
     open_with(&mut world, changed(|all| all.push(more))).await.unwrap();
     assert_eq!(world.skus(&mut world.cx()).await, ["stone"]);
+}
+
+pub(crate) async fn an_older_binary_works_until_something_is_taken_away(mut world: World) {
+    world.add(&mut world.cx(), "stone", 1).await.unwrap();
+    let more = Migration {
+        version: 3,
+        step: Step::Expand,
+        name: "V0003__expand_more",
+        sql: "alter table items add column more bigint not null default 7",
+    };
+    let less = Migration {
+        version: 4,
+        step: Step::Contract,
+        name: "V0004__contract_note",
+        sql: "alter table items drop column note",
+    };
+    open_with(&mut world, changed(|all| all.push(more))).await.unwrap();
+    open_with(&mut world, MIGRATIONS).await.unwrap();
+    world.add(&mut world.cx(), "older", 1).await.unwrap();
+    assert_eq!(world.skus(&mut world.cx()).await, ["older", "stone"]);
+    // The older one holds its lease until it is closed, and its file's lock.
+    open_with(&mut world, changed(|all| all.extend([more, less]))).await.unwrap();
     let error = open_with(&mut world, MIGRATIONS).await.unwrap_err();
-    assert!(
-        error.message().contains("V0003__expand_more"),
-        "names what an older binary does not know: {error}"
-    );
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    let says = "V0004__contract_note, which this binary does not know and which took something away";
+    assert!(error.message().contains(says), "{error}");
 }
 
 pub(crate) async fn callers_see_no_sql(world: World) {

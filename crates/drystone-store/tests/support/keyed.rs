@@ -1,6 +1,7 @@
 //! A keyed method in front of a store, written by hand as the generator would write it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use drystone_call::codegen::BoxFuture;
 use drystone_call::{
@@ -30,7 +31,8 @@ static METHOD: [MethodInfo; 1] = [MethodInfo {
     contract: "test.v1.Stock",
     effect: Effect::Mutating,
     key: KeyPolicy::Honoured,
-    timeout: None,
+    // Longer than any machine is busy: what these tests wait for is each other.
+    timeout: Some(Duration::from_secs(30)),
     recursive: false,
 }];
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use drystone_testkit::{Database, Http, Postgres, Program};
 use tempfile::TempDir;
 
-use crate::door::Outcome;
+use crate::door::{Ask, Door, Outcome};
 use crate::support::{SPLIT, Shape, run};
 
 /// How long anything may take that is waited for.
@@ -130,10 +130,10 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl 
 }
 
 /// Asks until the call's own outcome is there; gives it, and whether it came from the record.
-pub(crate) async fn settled<F: Future<Output = Outcome>>(mut ask: impl FnMut() -> F) -> (Vec<u8>, bool) {
+pub(crate) async fn settled(door: Door, to: &str, ask: &Ask) -> (Vec<u8>, bool) {
     let began = Instant::now();
     loop {
-        match ask().await {
+        match door.ask(to, ask).await {
             Outcome::Own { bytes, replayed } => return (bytes, replayed),
             other => assert!(began.elapsed() < PATIENCE, "still {other:?} after {PATIENCE:?}"),
         }

@@ -69,9 +69,9 @@ impl Replicas {
         }
         assert_eq!(own.iter().filter(|(_, replayed)| !replayed).count(), 1, "handlers that answered: {door:?}");
         let one = own[0].0.clone();
-        assert!(own.iter().all(|(bytes, _)| *bytes == one), "{door:?}: different answers");
+        assert!(own.iter().all(|(bytes, _)| **bytes == one), "{door:?}: different answers");
         for ((to, ask), _) in asks.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::InUse) {
-            let (again, replayed) = settled(|| door.ask(to, ask)).await;
+            let (again, replayed) = settled(door, to, ask).await;
             assert!(replayed && again == one, "{door:?}: {}", String::from_utf8_lossy(&again));
         }
         one
@@ -104,7 +104,7 @@ impl Replicas {
         }
         for site in &self.0 {
             assert_eq!(door.ask(&site.address, &payloads[1 - winner]).await, Outcome::Reused);
-            let (_, replayed) = settled(|| door.ask(&site.address, &payloads[winner])).await;
+            let (_, replayed) = settled(door, &site.address, &payloads[winner]).await;
             assert!(replayed);
         }
         assert_eq!(self.any().stock("demo", "tea-sencha").await.0, after, "{door:?}: no later effect");

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use drystone_testkit::{Http, Program};
+use drystone_testkit::{Database, Http, On, Postgres, Program};
 use tempfile::TempDir;
 
 /// The topology that takes the shop apart.
@@ -28,6 +28,8 @@ pub(crate) struct Shop {
     pub(crate) http: Http,
     /// Where it listens, as in `127.0.0.1:8080`.
     pub(crate) address: String,
+    /// Where its modules' data are, if that is not the data directory; gone with the server of the test's process.
+    pub(crate) database: Option<Database>,
     shape: Shape,
     data: TempDir,
 }
@@ -35,25 +37,50 @@ pub(crate) struct Shop {
 impl Shop {
     /// Starts a shop on an empty data directory, all its processes ready.
     pub(crate) async fn start(shape: Shape) -> Self {
-        Self::start_on(shape, TempDir::new().expect("a temporary directory")).await
+        Self::start_on(shape, On::Sqlite).await
     }
 
-    async fn start_on(shape: Shape, data: TempDir) -> Self {
-        let (program, address) = launch(shape, data.path());
+    /// Starts a shop without data, on a database of its own if that is PostgreSQL, all its processes ready.
+    pub(crate) async fn start_on(shape: Shape, on: On) -> Self {
+        let database = match on {
+            On::Sqlite => None,
+            On::Postgres => Some(migrated_database()),
+        };
+        Self::start_with(shape, database, empty()).await
+    }
+
+    /// Starts a second shop in one process: on a data directory of its own, in the database of this one.
+    ///
+    /// # Panics
+    /// If this one is not on PostgreSQL.
+    pub(crate) async fn replica(&self) -> Self {
+        let database = self.database.clone().expect("replicas share a database of PostgreSQL");
+        Self::start_with(Shape::Whole, Some(database), empty()).await
+    }
+
+    async fn start_with(shape: Shape, database: Option<Database>, data: TempDir) -> Self {
+        let (program, address) = launch(shape, database.as_ref(), data.path());
         let http = Http::new(&format!("http://{address}"));
         let began = Instant::now();
         while http.get("/readyz").await.status != 200 {
             assert!(began.elapsed() < Duration::from_secs(30), "{:?}", http.get("/readyz").await);
             tokio::task::yield_now().await;
         }
-        Self { program, http, address, shape, data }
+        Self { program, http, address, database, shape, data }
+    }
+
+    /// On which database the running shop really is: whether it has files of SQLite, and connections to PostgreSQL.
+    pub(crate) fn stands_on(&self) -> (bool, bool) {
+        let connections = |database| Postgres::of_process().connections(database).expect("the server counts");
+        let connected = self.database.as_ref().is_some_and(|database| connections(database) > 0);
+        (self.data.path().join("modules").exists(), connected)
     }
 
     /// Kills it as `kill -9` does, and starts it again on the same data.
     pub(crate) async fn kill_and_restart(mut self) -> Self {
         self.program.kill();
-        let Self { shape, data, .. } = self;
-        Self::start_on(shape, data).await
+        let Self { shape, database, data, .. } = self;
+        Self::start_with(shape, database, data).await
     }
 
     /// The process id of one process of the topology.
@@ -67,13 +94,30 @@ impl Shop {
     }
 }
 
-fn launch(shape: Shape, data: &Path) -> (Program, String) {
-    let (args, env): (&[&str], &[(&str, &str)]) = match shape {
-        Shape::Whole => (&["run"], &[]),
-        Shape::Encoded => (&["run"], &[("DRYSTONE__CALLS__RUNNER", "encoded")]),
-        Shape::Split => (&["up", "--topology", SPLIT], &[]),
+fn empty() -> TempDir {
+    TempDir::new().expect("a temporary directory")
+}
+
+/// A database of PostgreSQL that the binary has migrated, as an operator does it before the first start.
+pub(crate) fn migrated_database() -> Database {
+    let database = Postgres::of_process().database().expect("the server makes a database");
+    let env = [("DRYSTONE__STORE__URL", &*database.url), ("DRYSTONE__STORE__OWNER_URL", &*database.owner_url)];
+    let (status, said) = run(&["migrate"], empty().path(), &env).wait_for_end();
+    assert!(status.success(), "{said}");
+    database
+}
+
+fn launch(shape: Shape, database: Option<&Database>, data: &Path) -> (Program, String) {
+    let args: &[&str] = match shape {
+        Shape::Whole | Shape::Encoded => &["run"],
+        Shape::Split => &["up", "--topology", SPLIT],
     };
-    let mut program = run(args, data, env);
+    let mut env = vec![("DRYSTONE__TENANTS__CREATE", r#"["demo", "acme"]"#)];
+    if shape == Shape::Encoded {
+        env.push(("DRYSTONE__CALLS__RUNNER", "encoded"));
+    }
+    env.extend(database.map(|database| ("DRYSTONE__STORE__URL", &*database.url)));
+    let mut program = run(args, data, &env);
     let url = program.wait_for("REST and gRPC");
     (program, url.trim_start_matches("http://").trim_end_matches('/').to_owned())
 }

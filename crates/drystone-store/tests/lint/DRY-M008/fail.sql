@@ -1,0 +1,1 @@
+create materialized view counts as select count(*) from items;

@@ -1,0 +1,2 @@
+create table items (tenant text not null, id bigint not null, sku text not null default '', primary key (tenant, id));
+create function half(number bigint) returns bigint language sql immutable as 'select number / 2';

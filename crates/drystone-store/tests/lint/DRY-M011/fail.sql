@@ -1,0 +1,1 @@
+create table heap (tenant text not null, id bigint not null, unique (tenant, id));

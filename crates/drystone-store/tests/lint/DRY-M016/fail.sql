@@ -1,0 +1,2 @@
+alter role "{role}" createdb;
+grant "{owner}" to "{role}";

@@ -1,0 +1,156 @@
+//! Least privilege: what the role of a module may do, read from the catalog, and what it meets in the schemas of another module.
+
+use tokio_postgres::error::SqlState;
+
+use crate::site::{ITEMS, Site, step};
+use drystone_store::Migrations;
+
+/// Everything that a role has been given, by itself and as one of the public, outside the server's own schemas.
+const PRIVILEGES: &str = "
+with own as (select oid from pg_roles where rolname = $1),
+mine as (select oid, nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema')
+select format('%s %s.%s: %s', case relkind when 'S' then 'sequence' when 'v' then 'view' else 'table' end, nspname, relname,
+    string_agg(lower(privilege_type) || case when is_grantable then '*' else '' end, ', ' order by privilege_type))
+from mine join pg_class c on relnamespace = mine.oid and relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+cross join lateral aclexplode(coalesce(relacl, acldefault(case relkind when 'S' then 's' else 'r' end::\"char\", relowner))) a, own
+where grantee in (own.oid, 0) group by nspname, relname, relkind
+union all
+select format('column %s.%s.%s: %s', nspname, relname, attname, privilege_type)
+from mine join pg_class c on relnamespace = mine.oid join pg_attribute t on attrelid = c.oid cross join lateral aclexplode(attacl) a, own
+where grantee in (own.oid, 0)
+union all
+select format('function %s.%s: %s%s', nspname, proname, lower(privilege_type), case when grantee = 0 then ' (public)' else '' end)
+from mine join pg_proc p on pronamespace = mine.oid cross join lateral aclexplode(coalesce(proacl, acldefault('f', proowner))) a, own
+where grantee in (own.oid, 0)
+union all
+select format('schema %s: %s%s', nspname, lower(privilege_type), case when grantee = 0 then ' (public)' else '' end)
+from pg_namespace n join mine using (oid, nspname) cross join lateral aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a, own
+where grantee in (own.oid, 0)
+union all
+select format('database: %s%s', lower(privilege_type), case when grantee = 0 then ' (public)' else '' end)
+from pg_database d cross join lateral aclexplode(coalesce(datacl, acldefault('d', datdba))) a, own
+where datname = current_database() and grantee in (own.oid, 0)
+union all
+select format('role: %s', (select string_agg(word, ' ') from (values (rolsuper, 'superuser'), (rolbypassrls, 'bypassrls'),
+    (rolcreaterole, 'createrole'), (rolcreatedb, 'createdb'), (rolreplication, 'replication'), (rolcanlogin, 'login')) w (has, word) where has))
+from pg_roles where rolname = $1
+union all
+select format('member of %s', roleid::regrole) from pg_auth_members, own where member = own.oid
+order by 1";
+
+const GOLDEN: &str = "\
+database: connect
+database: connect (public)
+function stock.drystone_admit: execute
+function stock.half: execute
+role: login
+schema public: usage (public)
+schema stock: usage
+schema stock_shared: usage
+sequence stock.numbers: usage
+sequence stock_shared.drystone_tenants_changed: usage
+table stock.drystone_idempotency: delete, insert, select
+table stock.drystone_migrations: select
+table stock.items: delete, insert, select, update
+table stock.later: delete, insert, select, update
+table stock_shared.drystone_idempotency: delete, insert, select
+table stock_shared.drystone_leases: delete, insert, select, update
+table stock_shared.drystone_migrations: select
+table stock_shared.drystone_tenants: delete, insert, select, update
+table stock_shared.rates: delete, insert, select, update
+view stock.skus: delete, insert, select, update";
+
+fn migrations(later: bool) -> Migrations {
+    let objects = "create sequence numbers; create function half(n bigint) returns bigint language sql as 'select n / 2';
+        create view skus with (security_invoker = true) as select sku from items";
+    let mut all = vec![step(1, "expand_items", &format!("{ITEMS}; {objects}"))];
+    if later {
+        all.push(step(2, "expand_later", &ITEMS.replace("items", "later")));
+    }
+    let rates = step(1, "expand_rates", "create table rates (currency text primary key, rate bigint not null)");
+    Migrations { postgres: Vec::leak(all), shared_postgres: Vec::leak(vec![rates]), ..Migrations::NONE }
+}
+
+pub(crate) async fn a_role_has_what_it_needs_and_nothing_else(site: Site) {
+    // The database's owner migrates, so that the public loses its right to temporary objects.
+    let user = site.owner.replace("_owner", "");
+    site.admin.batch_execute(&format!("alter database {user} owner to {}", site.owner)).await.unwrap();
+    site.migrate("stock", migrations(false)).await.unwrap();
+    site.migrate("stock", migrations(true)).await.unwrap();
+    let rows = site.admin.query(PRIVILEGES, &[&site.role("stock")]).await.unwrap();
+    let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(rows.join("\n"), GOLDEN);
+}
+
+pub(crate) async fn a_role_reaches_nothing_of_another_module(site: Site) {
+    site.migrate("stock", migrations(true)).await.unwrap();
+    site.migrate("orders", migrations(true)).await.unwrap();
+    let orders = site.session("orders").await;
+    let relations = site.lines("select format('%I.%I', nspname, relname) from pg_class c join pg_namespace n on n.oid = relnamespace
+        where nspname in ('stock', 'stock_shared') and relkind in ('r', 'p', 'v', 'S')").await;
+    assert!(relations.len() >= 12, "{relations:?}");
+    let mut attacks = Vec::new();
+    for relation in &relations {
+        attacks.push(format!("select * from {relation}"));
+        attacks.push(format!("copy {relation} to stdout"));
+        attacks.push(format!("copy (select * from {relation}) to stdout"));
+        attacks.push(format!("lock table {relation} in access share mode"));
+        attacks.push(format!("truncate {relation}"));
+        attacks.push(format!("explain select * from {relation}"));
+        attacks.push(format!("alter table {relation} owner to current_user"));
+        attacks.push(format!("grant all on {relation} to current_user"));
+        attacks.push(format!("select '{relation}'::regclass"));
+    }
+    attacks.extend(
+        ["items", "drystone_migrations", "drystone_idempotency"].into_iter().flat_map(|table| {
+            [
+                format!("insert into stock.{table} default values"),
+                format!("update stock.{table} set ctid = ctid"),
+                format!("delete from stock.{table}"),
+                format!("merge into stock.{table} t using (select 1) s on false when not matched then insert default values"),
+            ]
+        }),
+    );
+    attacks.extend([
+        "select nextval('stock.numbers')".to_owned(),
+        "select currval('stock.numbers')".to_owned(),
+        "select stock.half(2)".to_owned(),
+        "create table stock.mine ()".to_owned(),
+        "create function stock.mine() returns void language sql as 'select 1'".to_owned(),
+        "create table orders.mine ()".to_owned(),
+        "create schema mine".to_owned(),
+        "create table public.mine ()".to_owned(),
+        "create extension pgcrypto".to_owned(),
+        format!("set role {}", site.role("stock")),
+        format!("set role {}", site.owner),
+        "set role postgres".to_owned(),
+        format!("set session authorization {}", site.role("stock")),
+        format!("alter role {} superuser", site.role("orders")),
+        format!("grant {} to {}", site.role("stock"), site.role("orders")),
+        "alter default privileges in schema stock grant select on tables to public".to_owned(),
+        "copy (select 1) to program 'true'".to_owned(),
+        "select pg_read_file('postgresql.conf')".to_owned(),
+        "select * from pg_authid".to_owned(),
+        "select * from pg_statistic".to_owned(),
+        "alter table orders.items no force row level security".to_owned(),
+        "drop policy drystone_tenant on orders.items".to_owned(),
+        "create policy mine on orders.items using (true)".to_owned(),
+        "truncate orders.items".to_owned(),
+        "insert into orders.drystone_migrations values (9, 'x', 'x', 1)".to_owned(),
+        "update orders.drystone_idempotency set body = ''".to_owned(),
+    ]);
+    for sql in attacks {
+        let error = orders.batch_execute(&sql).await.expect_err(&sql);
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{sql}: {error:?}");
+    }
+    // The catalog names what is there; of the data it shows nothing.
+    for sql in [
+        "select 1 from information_schema.tables where table_schema like 'stock%'",
+        "select 1 from information_schema.columns where table_schema like 'stock%'",
+        "select 1 from information_schema.routines where routine_schema like 'stock%'",
+        "select 1 from pg_stats where schemaname like 'stock%'",
+        "select 1 from information_schema.role_table_grants where table_schema like 'stock%'",
+    ] {
+        assert!(orders.query(sql, &[]).await.unwrap().is_empty(), "{sql}");
+    }
+}
