@@ -123,13 +123,14 @@ impl Measured {
 
 /// The server with every side connected to it.
 pub(crate) struct Bench {
-    server: Postgres,
     owner: tokio_postgres::Client,
     sales: Sales,
     /// As many connections as clients.
     own: [Plain; CLIENTS.len()],
     pooled: Plain,
     connections: usize,
+    /// The last to go.
+    server: Postgres,
 }
 
 impl Bench {

@@ -30,7 +30,7 @@ const TIMES: usize = 5;
 
 /// Measures everything, one after another.
 pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
-    let data = directory()?;
+    let t = Instant::now();    let data = directory()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut rounds = Rounds::default();
     let places = OPEN_FILES.map(|limit| data.path().join(limit.to_string()));
@@ -39,20 +39,20 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
         for (place, limit) in places.iter().zip(OPEN_FILES) {
             let bench = Arc::new(Bench::open(place, limit).await?);
             orders::make(&bench, &mut rounds).await?;
-            benches.push(bench);
+            eprintln!("{:?} made", t.elapsed()); benches.push(bench);
         }
         Ok::<_, Failure>(benches)
     })?;
-    runtime.block_on(orders::measure(&benches, plan, &mut rounds))?;
+    runtime.block_on(orders::measure(&benches, plan, &mut rounds))?;eprintln!("{:?} measured", t.elapsed());
     runtime.block_on(async {
         for bench in &benches {
             bench.store.close().await.map_err(said)?;
         }
         Ok::<_, Failure>(())
     })?;
-    drop(benches);
+    eprintln!("{:?} closed", t.elapsed()); drop(benches);
     resident::measure(&places, plan, &mut rounds)?;
-    shop::measure(plan, &mut rounds)?;
+    eprintln!("{:?} resident", t.elapsed()); if std::env::var_os("NOSHOP").is_none() { shop::measure(plan, &mut rounds)?; }
     Ok(format!(
         "{}\n{}\n{}\n{}",
         orders::table(&rounds),

@@ -44,14 +44,33 @@ rm -rf "$directory"
 pub(crate) fn run() -> Result {
     let mut server = start()?;
     println!("{}", server.url);
-    eprintln!("Ctrl-C stops it and removes {}", server.directory.display());
+    tell_next(server.port);
+    eprintln!("\nCtrl-C stops it and removes {}", server.directory.display());
     let status = server.shell.wait().map_err(|error| format!("PostgreSQL cannot be waited for: {error}"))?;
     Err(format!("PostgreSQL ended by itself ({status})"))
+}
+
+/// The lines that bring the shop onto the server: its modules log in as roles of their own, which the owner makes.
+fn tell_next(port: u16) {
+    eprintln!("\nIn another terminal, for the shop's tables and roles, and then for the shop:\n");
+    for line in next(port) {
+        eprintln!("  {line}");
+    }
+}
+
+fn next(port: u16) -> [String; 2] {
+    let url = |user: &str| format!("postgres://{user}@127.0.0.1:{port}/postgres");
+    let runs = format!("DRYSTONE__STORE__URL={}", url("shop"));
+    [
+        format!("DRYSTONE__STORE__OWNER_URL={} {runs} cargo run -- migrate", url("postgres")),
+        format!("{runs} cargo run"),
+    ]
 }
 
 /// A running server; it stops when this is dropped.
 struct Server {
     url: String,
+    port: u16,
     directory: PathBuf,
     shell: Child,
 }
@@ -88,7 +107,8 @@ fn start() -> Result<Server> {
         .map_err(|error| format!("sh cannot be started: {error}"))?;
     let mut first = [0; 5];
     let read = shell.stdout.take().map(|mut stdout| stdout.read_exact(&mut first));
-    let server = Server { url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), directory, shell };
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+    let server = Server { url, port, directory, shell };
     if matches!(read, Some(Ok(()))) && first == *b"ready" {
         return Ok(server);
     }
@@ -115,6 +135,17 @@ fn free_port() -> Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_lines_migrate_as_the_owner_and_run_without_it() {
+        let [migrate, run] = next(5433);
+        assert_eq!(
+            migrate,
+            "DRYSTONE__STORE__OWNER_URL=postgres://postgres@127.0.0.1:5433/postgres \
+             DRYSTONE__STORE__URL=postgres://shop@127.0.0.1:5433/postgres cargo run -- migrate"
+        );
+        assert_eq!(run, "DRYSTONE__STORE__URL=postgres://shop@127.0.0.1:5433/postgres cargo run");
+    }
 
     #[test]
     fn the_server_answers_and_leaves_nothing_behind() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli;
+use crate::commands::migrate::Migrate;
 use crate::entrance::GatewaySettings;
 use crate::graph::{Graph, GraphSettings};
 use crate::module::{Module, ModulePlan};
@@ -79,7 +80,7 @@ impl App {
         self
     }
 
-    /// Runs the command line: `run` (the default), `up`, `graph`, `routes`, `config`.
+    /// Runs the command line: `run` (the default), `up`, `migrate`, `tenants`, `db`, `graph`, `routes`, `config`.
     ///
     /// Returns when the application has stopped; a failure to start is printed to standard error.
     #[must_use]
@@ -117,7 +118,7 @@ impl App {
     /// If a migration is refused or fails, or if a store cannot be reached.
     pub async fn migrate(&self) -> Result<(), StartError> {
         let settings = self.load(&[])?;
-        crate::migrate::run(self, &settings).await
+        crate::commands::migrate::run(self, &settings, Migrate::default()).await.map(drop)
     }
 
     /// The effective settings: built in, files, environment.

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::commands::migrate::Migrate;
+use crate::commands::{Db, Tenants};
 use crate::topology::{MAIN, Topology};
-use crate::{App, StartError, host, migrate, routes, up};
+use crate::{App, StartError, commands, host, routes, up};
 
 /// The settings file that is read when it is there and no other is named.
 const SETTINGS_FILE: &str = "drystone.toml";
@@ -52,7 +54,13 @@ enum Command {
     /// Run every process of the topology as a child of this one
     Up,
     /// Bring the stores of all modules to this version
-    Migrate,
+    Migrate(Migrate),
+    /// Create, suspend, list, export, import, move and delete tenants
+    #[command(subcommand)]
+    Tenants(Tenants),
+    /// Look at the stores
+    #[command(subcommand)]
+    Db(Db),
     /// Show modules, contracts and the calls between them
     Graph {
         /// As a Mermaid flow chart
@@ -99,7 +107,12 @@ fn execute(app: &App, cli: Cli) -> Result<(), StartError> {
             let (_, graph) = app.plan(&settings)?;
             block_on(up::run(&settings, topology, &graph, &cli.files))
         }
-        Command::Migrate => block_on(migrate::run(app, &settings)),
+        Command::Migrate(what) => block_on(async {
+            print!("{}", commands::migrate::run(app, &settings, what).await?);
+            Ok(())
+        }),
+        Command::Tenants(what) => block_on(commands::tenants(app, &settings, what)),
+        Command::Db(what) => block_on(commands::db(app, &settings, what)),
         Command::Graph { mermaid } => {
             let topology = Topology::read(&settings, &app.module_names())?;
             let (_, graph) = app.plan(&settings)?;

@@ -132,6 +132,21 @@ impl Graph {
         None
     }
 
+    /// The modules, callers before those they call; in a cycle in the order of declaration.
+    pub(crate) fn callers_first(&self) -> Vec<Arc<str>> {
+        let mut left: Vec<&Arc<str>> = self.modules.iter().map(|(name, _)| name).collect();
+        let mut order = Vec::new();
+        while !left.is_empty() {
+            let is_called = |name: &Arc<str>| {
+                let callers = self.edges.iter().filter(|edge| edge.to == *name).map(|edge| &edge.from);
+                callers.into_iter().any(|from| from != name && left.contains(&from))
+            };
+            let next = left.iter().position(|name| !is_called(name)).unwrap_or(0);
+            order.push(Arc::clone(left.remove(next)));
+        }
+        order
+    }
+
     /// The module that serves a contract.
     pub(crate) fn server_of(&self, contract: &str) -> Option<&Arc<str>> {
         self.modules.iter().find(|(_, contracts)| contracts.contains(&contract)).map(|(name, _)| name)

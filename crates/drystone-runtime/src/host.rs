@@ -29,7 +29,7 @@ use crate::signals::{stdin_end, stop_signal};
 use crate::stores::Stores;
 use crate::surroundings::{AppSettings, CallSettings, LocalRunner, Surroundings};
 use crate::topology::{MAIN, Process, Topology};
-use crate::{App, StartError, process_file, stores};
+use crate::{App, StartError, admin, process_file, stores};
 
 /// How long another process may take to say that it is there.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(900);
@@ -89,7 +89,9 @@ impl Host {
         let stores = Stores::read(&self.app.name, &self.settings)?;
         let mut opened = Vec::new();
         for plan in self.plans.iter().filter(|plan| plan.uses_store && self.hosts(&plan.name)) {
-            opened.push((Arc::clone(&plan.name), stores.open(plan).await?));
+            let store = stores.open(plan).await?;
+            stores.create_tenants(&store).await?;
+            opened.push((Arc::clone(&plan.name), store));
         }
         self.stores = opened;
         Ok(())
@@ -153,6 +155,7 @@ impl Host {
         running.internal = self.serve_internal(stopping.clone(), running.drain);
         running.remotes = remotes.made.into_values().collect();
         running.stores = self.stores.clone();
+        running.admin = Some(self.open_admin(stopping.clone())?);
         if self.process.name == MAIN {
             let checks = self.checks(&running);
             let routes = self.take_routes();
@@ -195,6 +198,25 @@ impl Host {
             metrics.push(Arc::clone(channel.edge_metrics()));
         }
         Ok((metrics, targets))
+    }
+
+    /// Opens the admin socket and serves the hosted modules' stores on it.
+    fn open_admin(
+        &self,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<(admin::Socket, JoinHandle<()>), StartError> {
+        let data = self.settings.section::<AppSettings>("app")?.data;
+        let mut socket = admin::Socket::bind(&data, &self.process.name)?;
+        let listener = socket.take_listener().expect("a socket that was just bound has its listener");
+        let about = admin::About {
+            application: self.app.name.to_string(),
+            process: self.process.name.clone(),
+            pid: std::process::id(),
+            place: Stores::read(&self.app.name, &self.settings)?.place().shown(),
+            modules: self.stores.iter().map(|(module, _)| module.to_string()).collect(),
+        };
+        let serving = admin::serve(listener, admin::Admin { about, stores: self.stores.clone() }, stopping);
+        Ok((socket, serving))
     }
 
     fn serve_internal(

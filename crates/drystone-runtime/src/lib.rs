@@ -16,12 +16,13 @@
 //!
 //! Orchestration beyond one machine, and any knowledge of particular modules.
 
+mod admin;
 mod app;
 mod cli;
+mod commands;
 mod entrance;
 mod graph;
 mod host;
-mod migrate;
 mod module;
 mod process_file;
 mod routes;

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::StartError;
+use crate::admin::Socket;
 use crate::entrance::Entrance;
 use crate::host::Listen;
 
@@ -38,6 +39,7 @@ pub struct Running {
     pub(crate) targets: BTreeMap<&'static str, Target>,
     pub(crate) tasks: Vec<JoinHandle<()>>,
     pub(crate) stores: Vec<(Arc<str>, Store)>,
+    pub(crate) admin: Option<(Socket, JoinHandle<()>)>,
     gateway: Option<Gateway>,
     serving: Option<(SocketAddr, JoinHandle<()>)>,
 }
@@ -57,6 +59,7 @@ impl Running {
             targets: BTreeMap::new(),
             tasks: Vec::new(),
             stores: Vec::new(),
+            admin: None,
             gateway: None,
             serving: None,
         }
@@ -193,6 +196,9 @@ impl Running {
         // An error means that nothing listens any more.
         let _ = self.stopper.send(true);
         let servers = self.serving.into_iter().map(|(_, serving)| serving).chain(self.internal);
+        // The socket's name is free again when the stores are closed.
+        let (_socket, admin) = self.admin.unzip();
+        let servers = servers.chain(admin);
         let ended = async {
             for task in servers.chain(self.tasks) {
                 // A task that panicked has said so.

@@ -339,7 +339,10 @@ mod tests {
             ("postgres://app:p%40ss%2Fw@db:5432/shop", "postgres://app:********@db:5432/shop"),
             ("postgres://app:p@ss/w@db/shop", "postgres://app:********@db/shop"),
             ("postgres://app:p?w@db/shop", "postgres://app:********@db/shop"),
-            ("postgres://app@%2Frun%2Fpg/shop?sslmode=require", "postgres://app@%2Frun%2Fpg/shop?sslmode=require"),
+            (
+                "postgres://app@%2Frun%2Fpg/shop?sslmode=require",
+                "postgres://app@%2Frun%2Fpg/shop?sslmode=require",
+            ),
             (
                 "postgres://app@db/shop?password=hunter2&sslmode=require&sslpassword=hunter2",
                 "postgres://app@db/shop?password=********&sslmode=require&sslpassword=********",

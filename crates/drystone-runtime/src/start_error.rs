@@ -109,6 +109,16 @@ impl StartError {
         Self::Command { command: command.into(), problem: problem.to_string() }
     }
 
+    /// The same, with what was done about it.
+    pub(crate) fn and(self, note: &str) -> Self {
+        match self {
+            Self::Command { command, problem } => {
+                Self::Command { command, problem: format!("{problem}\n  {note}") }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn part(part: impl Into<String>, problem: impl std::fmt::Display) -> Self {
         Self::Part { part: part.into(), problem: problem.to_string() }
     }

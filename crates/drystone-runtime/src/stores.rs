@@ -108,6 +108,11 @@ impl Stores {
         })
     }
 
+    /// The application.
+    pub(crate) fn app(&self) -> Arc<str> {
+        Arc::clone(&self.app)
+    }
+
     /// What `store.url` means.
     pub(crate) fn place(&self) -> &Place {
         &self.place
@@ -178,7 +183,7 @@ fn part(module: &str) -> String {
 
 /// Whether a store refuses to open because the owner has to migrate first.
 fn is_not_migrated(error: &Error) -> bool {
-    error.message().contains("`migrate`")
+    error.message().starts_with("DRY-M017")
 }
 
 /// An error with its causes: an operator reads it, not a caller.

@@ -1,6 +1,42 @@
 //! Archives: a tenant's data as lines of JSON, written from one snapshot and read into one transaction.
 
+mod cell;
+mod convert;
+mod import;
+mod json;
+mod mapping;
+mod order;
+mod read;
+mod section;
+mod sum;
+
+use drystone_call::{Error, Result};
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+pub(crate) use cell::{Cell, Dialect};
+pub(crate) use import::{Destination, import};
+pub(crate) use mapping::Mapping;
+pub(crate) use order::groups;
+pub(crate) use section::{Column, SectionWriter, Table, unfit};
+pub(crate) use sum::Sum;
+
+/// The platform's only table that an archive has: a call that is repeated after a move is still answered from its record.
+pub(crate) const RECORDS: &str = "drystone_idempotency";
+
+/// Writes a piece of an archive.
+///
+/// # Errors
+/// `UNAVAILABLE` if it cannot be written.
+pub(crate) async fn write<W: AsyncWrite + Unpin>(to: &mut W, piece: &[u8]) -> Result<()> {
+    let written = to.write_all(piece).await;
+    written.map_err(|cause| Error::unavailable(format!("the archive cannot be written: {cause}")).caused_by(cause))
+}
+
+/// Whether a table belongs to the platform and not into an archive.
+pub(crate) fn is_platform(table: &str) -> bool {
+    table.starts_with("drystone_") && table != RECORDS
+}
 
 /// What an archive holds of one module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -62,20 +62,32 @@ impl Backend {
     pub(crate) async fn delete_tenant(&self, tenant: &TenantId) -> Result<()> {
         match &self.database {
             Database::Sqlite(module) => module.delete_tenant(tenant).await,
-            Database::Postgres(module) => { let _ = module; Err(soon()) },
+            Database::Postgres(module) => module.delete_tenant(tenant).await,
         }
     }
 
-    pub(crate) async fn export<W: AsyncWrite + Unpin + Send>(&self, _: Option<&TenantId>, _: &mut W) -> Result<Section> {
-        Err(soon())
+    pub(crate) async fn export<W: AsyncWrite + Unpin + Send>(&self, tenant: Option<&TenantId>, to: &mut W) -> Result<Section> {
+        match &self.database {
+            Database::Sqlite(module) => module.export(tenant, to).await,
+            Database::Postgres(module) => module.export(tenant, to).await,
+        }
     }
 
-    pub(crate) async fn import_tenant<R: AsyncBufRead + Unpin + Send>(&self, _: &TenantId, _: &mut R) -> Result<Section> {
-        Err(soon())
+    pub(crate) async fn import_tenant<R>(&self, tenant: &TenantId, from: &mut R) -> Result<Section>
+    where
+        R: AsyncBufRead + Unpin + Send,
+    {
+        match &self.database {
+            Database::Sqlite(module) => module.import_tenant(tenant, from).await,
+            Database::Postgres(module) => module.import_tenant(tenant, from).await,
+        }
     }
 
-    pub(crate) async fn import_shared<R: AsyncBufRead + Unpin + Send>(&self, _: &mut R) -> Result<Section> {
-        Err(soon())
+    pub(crate) async fn import_shared<R: AsyncBufRead + Unpin + Send>(&self, from: &mut R) -> Result<Section> {
+        match &self.database {
+            Database::Sqlite(module) => module.import_shared(from).await,
+            Database::Postgres(module) => module.import_shared(from).await,
+        }
     }
 
     pub(crate) async fn status(&self) -> Result<StoreStatus> {
@@ -86,7 +98,7 @@ impl Backend {
         match &self.database {
             Database::Sqlite(module) => module.close().await,
             Database::Postgres(module) => {
-                module.close();
+                module.close().await;
                 Ok(())
             }
         }

@@ -63,6 +63,8 @@ pub struct Testing {
     pub max_pages: Option<u32>,
     /// How old a group may grow before it is committed, where the machine's pace must not decide.
     pub group_age: Option<Duration>,
+    /// How long a process may go on without renewing its lease.
+    pub lease_lives: Option<Duration>,
 }
 
 impl Location {

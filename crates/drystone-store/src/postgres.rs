@@ -4,10 +4,13 @@
 //! `commit`. Keys are claimed on one connection of the process.
 
 mod batch;
+mod catalog;
 mod commit;
 mod connect;
 mod contract;
+mod keeper;
 mod keys;
+mod lease;
 mod line;
 mod lint;
 mod migrator;
@@ -18,6 +21,7 @@ mod platform;
 mod pool;
 mod registry;
 mod roles;
+mod rows;
 mod started;
 mod step;
 mod tenants;

@@ -4,9 +4,12 @@
 //! writer of a file is a value ([`writer::Writer`]) that exactly one place owns at a time: the queue while nobody writes, the slot of the
 //! transaction that holds it, or the commit thread. Whoever is done with it gives it back to the queue, which decides what is next.
 
+mod catalog;
 mod commit;
 mod conn;
+mod export;
 mod file;
+mod import;
 mod keys;
 mod layout;
 mod module;

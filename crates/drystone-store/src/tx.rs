@@ -165,13 +165,16 @@ impl<'a> Tx<'a> {
                 let submitted = if refused { tx.replace(record, hold) } else { tx.submit(record, hold) };
                 submitted?.ended().await?;
             }
-            (On::Postgres(tx), _) => {
+            (On::Postgres(tx), Database::Postgres(module)) => {
                 let record = record.map(OwnRecord::of);
                 let done = if refused { tx.replace(record, hold).await } else { tx.submit(record, hold).await };
                 self.note_conflict();
                 done?;
+                if recorded {
+                    module.recorded(if self.shared { None } else { Some(self.cx.tenant()) });
+                }
             }
-            (On::Sqlite(_), Database::Postgres(_)) => {
+            (On::Sqlite(_), Database::Postgres(_)) | (On::Postgres(_), Database::Sqlite(_)) => {
                 return Err(Error::internal("the transaction is of another store"));
             }
         }

@@ -40,5 +40,6 @@ suite! {
         a_password_is_given_and_never_sent;
     rights: a_role_has_what_it_needs_and_nothing_else a_role_reaches_nothing_of_another_module;
     versions: versions_work_side_by_side_in_either_order what_is_held_back_is_named a_binary_without_its_schemas_says_so
-        a_contract_step_waits_for_older_leases a_starting_binary_waits_for_a_contract_step;
+        a_contract_step_waits_for_older_leases a_lease_that_has_run_out_is_no_hindrance
+        a_starting_binary_waits_for_a_contract_step;
 }

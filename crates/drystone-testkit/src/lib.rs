@@ -4,7 +4,8 @@
 //!   modules faked where a test wants that. [`under_every_runner!`] runs one test function under all of them, [`on_both_databases!`] also on both databases.
 //! * [`Program`]: a real binary as a child process, found ready by what it prints, killed when the test ends.
 //! * [`Http`]: a small HTTP client whose answers are easy to compare.
-//! * `Postgres` (feature `services`): a real PostgreSQL as a child process.
+//! * `Postgres` (feature `services`): a real PostgreSQL as a child process, which a test may restart and whose backends it may kill.
+//! * `Disk` (feature `services`): a disk that is full or fails its syncs, for a child process.
 //! * `PostgresProxy`: keeps back the reply to a commit.
 //! * [`at_once`]: requests of REST and of gRPC that reach a server together.
 //! * [`drop_at_every_await`]: cancellation at each await point in turn.
@@ -20,6 +21,8 @@
 //! Doubles of the parts that run: stores, sockets and certificates are real. The simulator and the faulty runner come with the engines that need them.
 
 mod cancel;
+#[cfg(feature = "services")]
+mod disk;
 #[cfg(feature = "app")]
 mod http;
 #[cfg(all(feature = "app", feature = "services"))]
@@ -38,12 +41,14 @@ mod under;
 mod volley;
 
 pub use cancel::{Dropped, drop_at_every_await, poll_and_drop, poll_once};
+#[cfg(feature = "services")]
+pub use disk::Disk;
 #[cfg(feature = "app")]
 pub use http::{Answer, Http};
 #[cfg(all(feature = "app", feature = "services"))]
 pub use pg_proxy::{PostgresProxy, Withhold};
 #[cfg(feature = "services")]
-pub use postgres::{Database, Postgres};
+pub use postgres::{Database, Held, Postgres, ServerSetup, Stop};
 #[cfg(feature = "app")]
 pub use program::Program;
 #[cfg(feature = "app")]

@@ -128,7 +128,11 @@ async fn join(client: UnixStream, server: PathBuf, plan: Arc<Mutex<Plan>>) -> io
 }
 
 /// Passes the server's messages, each of a type, a length and a content, until one is to be kept back.
-async fn replies(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, plan: Arc<Mutex<Plan>>) -> io::Result<()> {
+async fn replies(
+    mut server: OwnedReadHalf,
+    mut client: OwnedWriteHalf,
+    plan: Arc<Mutex<Plan>>,
+) -> io::Result<()> {
     let mut message = Vec::with_capacity(8192);
     loop {
         message.resize(5, 0);

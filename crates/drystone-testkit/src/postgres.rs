@@ -8,6 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
+use crate::disk::Disk;
+
+mod operator;
+
+pub use operator::{Held, Stop};
+
 const LISTEN: &str = "-c listen_addresses=''";
 /// Tests kill processes, not machines: no test is worth waiting for a disk.
 const HASTY: &str = "-c fsync=off -c full_page_writes=off -c max_connections=100";
@@ -15,11 +21,51 @@ const HASTY: &str = "-c fsync=off -c full_page_writes=off -c max_connections=100
 /// Stops the server and removes its files when its input ends: when the server is dropped, and when the test's process dies in whatever way.
 const WATCH: &str = r#"trap '' INT TERM HUP; read -r _; "$@" -m immediate -w stop; rm -rf "$DRYSTONE_DIR""#;
 
+/// How a server is set up that is not [`Postgres::start`]'s.
+#[derive(Clone, Debug, Default)]
+pub struct ServerSetup {
+    settings: String,
+    init: Vec<String>,
+    env: Vec<(&'static str, PathBuf)>,
+}
+
+impl ServerSetup {
+    /// A server as PostgreSQL comes: what was acknowledged is on the disk.
+    #[must_use]
+    pub fn durable() -> Self {
+        Self::default()
+    }
+
+    /// With settings, as in `-c max_connections=200`.
+    #[must_use]
+    pub fn settings(mut self, settings: &str) -> Self {
+        self.settings = format!("{} {settings}", self.settings);
+        self
+    }
+
+    /// With an argument of `initdb`, as in `--wal-segsize=1`.
+    #[must_use]
+    pub fn init(mut self, argument: &str) -> Self {
+        self.init.push(argument.to_owned());
+        self
+    }
+
+    /// On a disk that fails at will.
+    #[must_use]
+    pub fn on(mut self, disk: &Disk) -> Self {
+        self.env.extend(disk.env());
+        self
+    }
+}
+
 /// A running server. It listens on a unix socket only, so it needs no free port.
 #[derive(Debug)]
 pub struct Postgres {
     bin: PathBuf,
     dir: PathBuf,
+    /// What its first process is started with.
+    options: String,
+    env: Vec<(&'static str, PathBuf)>,
     watch: Child,
     databases: AtomicU32,
 }
@@ -30,7 +76,15 @@ impl Postgres {
     /// # Errors
     /// If PostgreSQL is not installed, naming the package and how to install it, or does not start, with what it said.
     pub fn start() -> io::Result<Self> {
-        Self::start_in(TempDir::with_prefix("drystone-pg-")?.keep(), HASTY)
+        Self::start_with(&ServerSetup::default().settings(HASTY))
+    }
+
+    /// Starts a server of this setup.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_with(setup: &ServerSetup) -> io::Result<Self> {
+        Self::start_in(TempDir::with_prefix("drystone-pg-")?.keep(), setup)
     }
 
     /// Starts a server for measurements, with its data below `parent`: a commit waits for the disk, and what `settings` (as in
@@ -39,34 +93,22 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::start`].
     pub fn start_durable(parent: &Path, settings: &str) -> io::Result<Self> {
-        Self::start_in(TempDir::with_prefix_in("drystone-pg-", parent)?.keep(), settings)
+        let dir = TempDir::with_prefix_in("drystone-pg-", parent)?.keep();
+        Self::start_in(dir, &ServerSetup::durable().settings(settings))
     }
 
-    fn start_in(dir: PathBuf, settings: &str) -> io::Result<Self> {
+    fn start_in(dir: PathBuf, setup: &ServerSetup) -> io::Result<Self> {
         let bin = binaries()?;
         give_away(&dir)?;
-        let data = dir.join("data");
-        let socket = format!("{LISTEN} {settings} -c unix_socket_directories={}", dir.display());
-        let control = |program: &str| {
-            let mut command = as_server(&bin.join(program));
-            command.arg("-D").arg(&data).current_dir(&dir);
-            command
-        };
-        let watch = watch(&dir, &control("pg_ctl"))?;
-        let server = Self { bin: bin.clone(), dir: dir.clone(), watch, databases: AtomicU32::new(0) };
-        run(control("initdb").args([
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]))?;
-        let log = dir.join("log");
-        run(control("pg_ctl").arg("-w").arg("-l").arg(&log).args(["-o", &socket, "start"]))
-            .map_err(|error| io::Error::other(format!("{error}\n{}", text_of(&log))))?;
+        let options = format!("{LISTEN} {} -c unix_socket_directories={}", setup.settings, dir.display());
+        let watch = watch(&dir, &control(&bin, &dir, "pg_ctl"))?;
+        let (env, databases) = (setup.env.clone(), AtomicU32::new(0));
+        let server = Self { bin, dir, options, env, watch, databases };
+        run(server
+            .control("initdb")
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
+            .args(&setup.init))?;
+        server.start_again()?;
         Ok(server)
     }
 
@@ -130,6 +172,10 @@ impl Postgres {
         run(self.client("dropdb").args(["--force", database.name()])).map(drop)
     }
 
+    fn control(&self, program: &str) -> Command {
+        control(&self.bin, &self.dir, program)
+    }
+
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command.arg("-h").arg(&self.dir).args(["-U", "postgres"]);
@@ -191,6 +237,13 @@ fn as_server(program: &Path) -> Command {
     }
     let mut command = Command::new("setpriv");
     command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// A command that works on the data directory.
+fn control(bin: &Path, dir: &Path, program: &str) -> Command {
+    let mut command = as_server(&bin.join(program));
+    command.arg("-D").arg(dir.join("data")).current_dir(dir);
     command
 }
 

@@ -135,7 +135,8 @@ impl Sender {
                 tokio::spawn(async move { whole(sender.send_request(request).await.ok()?).await })
             }
             Self::Http2(mut sender) => {
-                *request.uri_mut() = format!("http://{address}{path}").parse().expect("an address and a path");
+                *request.uri_mut() =
+                    format!("http://{address}{path}").parse().expect("an address and a path");
                 tokio::spawn(async move { whole(sender.send_request(request).await.ok()?).await })
             }
         }

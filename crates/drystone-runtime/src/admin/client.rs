@@ -143,9 +143,9 @@ async fn refused(response: Response<Incoming>) -> Result<Response<Incoming>> {
         return Ok(response);
     }
     let status = response.status();
-    let failure: Failure = body(response)
-        .await
-        .map_err(|cause| Error::internal(format!("the process answered {status}")).caused_by(cause.to_string()))?;
+    let failure: Failure = body(response).await.map_err(|cause| {
+        Error::internal(format!("the process answered {status}")).caused_by(cause.to_string())
+    })?;
     Err(failure.into())
 }
 
@@ -154,7 +154,9 @@ async fn body<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T> {
         .into_body()
         .collect()
         .await
-        .map_err(|cause| Error::unavailable("the process ended before its answer was whole").caused_by(cause))?
+        .map_err(|cause| {
+            Error::unavailable("the process ended before its answer was whole").caused_by(cause)
+        })?
         .to_bytes();
     Ok(serde_json::from_slice(&bytes)?)
 }

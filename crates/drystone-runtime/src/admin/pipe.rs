@@ -28,7 +28,7 @@ pub(super) fn body_of(reader: DuplexStream) -> Body {
 pub(super) fn reader_of<B>(body: B) -> DuplexStream
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: std::fmt::Display,
+    B::Error: std::fmt::Display + Send,
 {
     let (reader, mut writer) = tokio::io::duplex(PIECE);
     tokio::spawn(async move {

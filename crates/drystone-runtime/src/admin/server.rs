@@ -9,7 +9,6 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use drystone_call::{Error, Result, TenantId};
 use drystone_store::{Section, Store, StoreStatus};
-use http_body_util::BodyExt as _;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::net::UnixListener;
@@ -157,7 +156,7 @@ async fn into_store(
     tenant: Result<Option<TenantId>>,
     request: Request,
 ) -> Result<Section> {
-    let mut from = BufReader::new(pipe::reader_of(request.into_body().boxed()));
+    let mut from = BufReader::new(pipe::reader_of(request.into_body()));
     let outcome = async {
         let tenants = store?.tenants();
         match tenant? {

@@ -75,7 +75,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = at_address(path, StdListener::bind)?;
+    let listener = at_address(path, |path| StdListener::bind(path))?;
     // The directory lets nobody else in meanwhile.
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
@@ -84,7 +84,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 /// Connects to the socket of a process; refused when the process is gone.
 pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
-    let stream = at_address(path, StdStream::connect)?;
+    let stream = at_address(path, |path| StdStream::connect(path))?;
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
 }
@@ -109,8 +109,10 @@ fn at_address<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::R
 /// The sockets in a data directory, also those that were left behind.
 pub(crate) fn all(data: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(data.join("run")).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "sock")).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "sock"))
+        .collect();
     paths.sort();
     paths
 }

@@ -91,7 +91,12 @@ pub(super) async fn export(
     }
     draft.writer().write_all(line(&footer).as_bytes()).await.map_err(on_file)?;
     draft.finish().map_err(on_file)?;
-    println!("tenant {tenant}: {} rows of {} are in {}", footer.rows, footer.modules.join(", "), to.display());
+    println!(
+        "tenant {tenant}: {} rows of {} are in {}",
+        footer.rows,
+        footer.modules.join(", "),
+        to.display()
+    );
     Ok(())
 }
 

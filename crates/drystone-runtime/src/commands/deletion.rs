@@ -24,7 +24,8 @@ pub(super) async fn run(all: &Everywhere, tenant: &TenantId, yes: Option<&str>) 
         );
         return Err(StartError::command(command, problem));
     }
-    let parts: Vec<&Part> = states.iter().filter(|(_, state)| state.is_some()).map(|(part, _)| *part).collect();
+    let parts: Vec<&Part> =
+        states.iter().filter(|(_, state)| state.is_some()).map(|(part, _)| *part).collect();
     delete_in(&parts, tenant).await?;
     println!("tenant {tenant} is deleted");
     Ok(())
@@ -39,16 +40,20 @@ pub(super) async fn delete_in(parts: &[&Part], tenant: &TenantId) -> Result<(), 
     Ok(())
 }
 
-/// Deletes what an import that failed has left in these modules, and says so in the error that is returned.
+/// Deletes what an import that failed has left in these modules, and says so in the error.
 pub(super) async fn undo(error: StartError, parts: &[&Part], tenant: &TenantId, app: &str) -> StartError {
     if parts.is_empty() {
-        return StartError::command(error, "nothing was imported");
+        return error;
     }
-    match delete_in(parts, tenant).await {
-        Ok(()) => StartError::command(error, format!("what was imported of tenant {tenant} is deleted again")),
-        Err(left) => {
-            let remedy = format!("`{app} tenants delete {tenant} --yes {tenant}` removes what was imported");
-            StartError::command(error, format!("and it could not be undone ({left}): {remedy}"))
-        }
+    for part in parts {
+        // One that was let in already has to be shut out again; of the others this is refused.
+        let _ = part.reach.suspend(tenant).await;
     }
+    let note = match delete_in(parts, tenant).await {
+        Ok(()) => format!("what was imported of tenant {tenant} is deleted again"),
+        Err(left) => format!(
+            "what was imported could not be deleted ({left}); `{app} tenants delete {tenant} --yes {tenant}` does it later"
+        ),
+    };
+    error.and(&note)
 }

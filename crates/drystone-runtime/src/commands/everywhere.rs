@@ -92,7 +92,10 @@ impl Everywhere {
     }
 
     /// The state of one tenant in every module; `None` where it is not there.
-    pub(super) async fn states(&self, tenant: &TenantId) -> Result<Vec<(&Part, Option<TenantState>)>, StartError> {
+    pub(super) async fn states(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<(&Part, Option<TenantState>)>, StartError> {
         let tenants = self.tenants().await?;
         let state = |lines: Vec<TenantLine>| {
             lines.iter().find(|line| line.name == tenant.as_str()).map(|line| line.state)
@@ -164,8 +167,9 @@ pub(super) fn plans_in_order(app: &App, settings: &Settings) -> Result<Vec<Modul
 /// The processes that run on these stores.
 pub(super) async fn running(settings: &Settings, place: &Place) -> Result<Vec<Peer>, StartError> {
     let data = settings.section::<AppSettings>("app")?.data;
-    let mut found =
-        peers(&data).await.map_err(|error| StartError::command("asking the processes that run", whole(&error)))?;
+    let mut found = peers(&data)
+        .await
+        .map_err(|error| StartError::command("asking the processes that run", whole(&error)))?;
     let place = place.shown();
     found.retain(|peer| peer.about().place == place);
     Ok(found)

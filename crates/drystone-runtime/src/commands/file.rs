@@ -77,7 +77,11 @@ impl<T: Write + Unpin> AsyncWrite for InPlace<T> {
 }
 
 impl<T: Read + Unpin> AsyncRead for InPlace<T> {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let read = self.0.read(to.initialize_unfilled())?;
         to.advance(read);
         Poll::Ready(Ok(()))
@@ -114,7 +118,10 @@ mod tests {
         let mut draft = Draft::create(&name).unwrap();
         draft.writer().write_all(b"whole").await.unwrap();
         draft.finish().unwrap();
-        assert_eq!((fs::read(&name).unwrap(), fs::metadata(&name).unwrap().mode() & 0o777), (b"whole".to_vec(), 0o600));
+        assert_eq!(
+            (fs::read(&name).unwrap(), fs::metadata(&name).unwrap().mode() & 0o777),
+            (b"whole".to_vec(), 0o600)
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "under its own name only");
         assert!(Draft::create(&name).unwrap_err().to_string().contains("there already"));
     }

@@ -68,7 +68,8 @@ pub(super) async fn resume(all: &Everywhere, tenant: &TenantId) -> Result<(), St
             return Err(StartError::command(command, problem));
         }
     }
-    let parts: Vec<&Part> = states.iter().filter(|(_, state)| state.is_some()).map(|(part, _)| *part).collect();
+    let parts: Vec<&Part> =
+        states.iter().filter(|(_, state)| state.is_some()).map(|(part, _)| *part).collect();
     resume_in(&parts, tenant).await?;
     println!("tenant {tenant} is active");
     Ok(())

@@ -43,7 +43,9 @@ fn listed(modules: &[Arc<str>], tenants: &[Vec<TenantLine>]) -> Vec<Listed> {
     let names: BTreeSet<&str> = tenants.iter().flatten().map(|line| line.name.as_str()).collect();
     let of = |name: &str| -> Vec<(&Arc<str>, &TenantLine)> {
         let found = modules.iter().zip(tenants);
-        found.filter_map(|(module, lines)| Some((module, lines.iter().find(|line| line.name == name)?))).collect()
+        found
+            .filter_map(|(module, lines)| Some((module, lines.iter().find(|line| line.name == name)?)))
+            .collect()
     };
     names
         .into_iter()

@@ -98,9 +98,5 @@ pub(super) fn compare(exported: &Section, imported: &Section) -> Result<()> {
     if exported.tables.len() == imported.tables.len() {
         return Ok(());
     }
-    Err(Error::internal(format!(
-        "{} tables here, {} there",
-        exported.tables.len(),
-        imported.tables.len()
-    )))
+    Err(Error::internal(format!("{} tables here, {} there", exported.tables.len(), imported.tables.len())))
 }

@@ -20,18 +20,25 @@ impl<const N: usize> Table<N> {
 
 impl<const N: usize> fmt::Display for Table<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width =
+            |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: [usize; N] = std::array::from_fn(width);
         let number = |column: usize| {
-            let mut cells = self.rows.iter().skip(1).map(|row| &row[column]).filter(|cell| *cell != "-").peekable();
-            cells.peek().is_some() && cells.all(|cell| cell.starts_with(|c: char| c.is_ascii_digit()) && !cell.contains('-'))
+            let mut cells =
+                self.rows.iter().skip(1).map(|row| &row[column]).filter(|cell| *cell != "-").peekable();
+            cells.peek().is_some()
+                && cells.all(|cell| cell.starts_with(|c: char| c.is_ascii_digit()) && !cell.contains('-'))
         };
         let numbers: [bool; N] = std::array::from_fn(number);
         for row in &self.rows {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
                 let width = widths[column];
-                line.push_str(&if numbers[column] { format!("{cell:>width$}") } else { format!("{cell:<width$}") });
+                line.push_str(&if numbers[column] {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                });
                 line.push_str("  ");
             }
             writeln!(f, "{}", line.trim_end())?;
@@ -68,7 +75,10 @@ mod tests {
         let mut table = Table::new(&["module", "rows", "note"]);
         table.row(["orders".into(), "7".into(), String::new()]);
         table.row(["inventory".into(), "1200".into(), "of 2026-01-01".into()]);
-        assert_eq!(table.to_string(), "module     rows  note\norders        7\ninventory  1200  of 2026-01-01\n");
+        assert_eq!(
+            table.to_string(),
+            "module     rows  note\norders        7\ninventory  1200  of 2026-01-01\n"
+        );
     }
 
     #[test]

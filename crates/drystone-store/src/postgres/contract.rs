@@ -30,7 +30,9 @@ pub(super) async fn check(client: &Client, names: &Names, kind: Kind, migration:
     let (step, lives) = (i64::from(migration.version), LEASE_LIVES.as_secs_f64());
     // The clock and not `now()`: the transaction may have waited for the table.
     let late = "clock_timestamp() - renewed > make_interval(secs => $2)";
-    client.execute(&format!("delete from {leases} where {version} < $1 and {late}"), &[&step, &lives]).await?;
+    client
+        .execute(&format!("delete from {leases} where {version} < $1 and {late}"), &[&step, &lives])
+        .await?;
     let older = format!(
         "select format('%s (version %s, renewed %s s ago)', process, {version}, greatest(0, extract(epoch from clock_timestamp() - renewed)::bigint))
          from {leases} where {version} < $1 order by renewed desc, process"

@@ -9,9 +9,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::keys::FORGET;
 use super::lease::{Lease, RENEWED_EVERY};
+use super::names::quoted;
 use super::open::{Open, Purpose, Scope};
 use super::pool::{CLEANUP, Pool};
-use super::registry::Registry;
 use crate::clock::millis;
 use crate::config::StoreConfig;
 use crate::tx::Isolation;
@@ -23,7 +23,6 @@ const RESTS: Duration = Duration::from_secs(300);
 pub(crate) struct Keeper {
     pub(crate) pool: Pool,
     pub(crate) lease: Lease,
-    pub(crate) registry: Arc<Registry>,
     pub(crate) shared: Arc<str>,
     pub(crate) config: StoreConfig,
 }
@@ -56,7 +55,10 @@ impl Keeper {
             Some(tenant) => self.forget(Some(tenant)).await,
             None => {
                 let line = self.lease.line().get(Instant::now() + CLEANUP).await?;
-                turn.extend(self.registry.all(&line.client).await?.into_iter().rev().map(|tenant| tenant.name));
+                let all = format!("select name from {}.drystone_tenants order by name desc", quoted(&self.shared));
+                for row in line.client.query(&all, &[]).await? {
+                    turn.push(TenantId::new(row.try_get(0)?)?);
+                }
                 self.forget(None).await
             }
         }
@@ -68,7 +70,7 @@ impl Keeper {
     pub(crate) async fn forget(&self, tenant: Option<TenantId>) -> Result<()> {
         let purpose = Purpose::Write(Isolation::ReadCommitted);
         let (shared, deadline) = (Arc::clone(&self.shared), Instant::now() + CLEANUP);
-        let mut open = Open::take(&self.pool, Scope { tenant, purpose, shared, deadline }).await?;
+        let mut open = Open::take(&self.pool, Scope { tenant, in_use: None, purpose, shared, deadline }).await?;
         let before = self.forget_before();
         open.ask(FORGET, &(before,)).await.map_err(|failure| failure.error)?;
         open.commit().await.1.map_err(|failure| failure.error.into())

@@ -28,15 +28,14 @@ pub(crate) const RECORD: &str = "insert into drystone_idempotency \
 pub(crate) const FORGET: &str = "delete from drystone_idempotency where ctid = any (array( \
     select ctid from drystone_idempotency where created < $1 order by created limit 1000))";
 
-/// So that [`FORGET`] finds what it looks for without reading the rest.
-pub(crate) const BY_AGE: &str =
-    "create index if not exists drystone_idempotency_by_age on drystone_idempotency (tenant, created);";
+/// So that [`FORGET`] finds what it looks for without reading the rest; within a tenant, where there are tenants.
+const BY_AGE: &str = "create index if not exists drystone_idempotency_by_age on drystone_idempotency ";
 
 /// Makes the function that admits a keyed call, in the schema that is first on the search path: it takes the key's lock and then looks, with a snapshot
 /// newer than the lock, for what a twin has recorded; first among the tenant's data, then in `{shared}`. The schemas' names are given quoted.
 ///
 /// A record counts whether or not the lock was free, and frees it. The tenant of the transaction is what it was before when it returns.
-pub(crate) const ADMIT: &str = r"
+const ADMIT: &str = r"
 create or replace function {schema}.drystone_admit(
     in wanted bigint, in of_tenant text, in of_principal text, in of_method text, in of_key text,
     out free boolean, out fingerprint bytea, out descriptor_hash bigint, out kind bigint, out body bytea
@@ -64,9 +63,9 @@ $drystone$;
 
 /// What the keys need in a schema beside the table of records: [`BY_AGE`], and in that of the tenants [`ADMIT`].
 pub(crate) fn platform(tenants: bool, names: &Names) -> String {
-    let admit = if tenants { ADMIT } else { "" };
+    let (columns, admit) = if tenants { ("(tenant, created);", ADMIT) } else { ("(created);", "") };
     let admit = admit.replace("{schema}", &quoted(&names.schema)).replace("{shared}", &quoted(&names.shared));
-    format!("{BY_AGE}{admit}")
+    format!("{BY_AGE}{columns}{admit}")
 }
 
 /// How often a key is asked for again when the connection was lost meanwhile: asking twice does no harm.

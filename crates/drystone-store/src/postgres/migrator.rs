@@ -117,7 +117,8 @@ impl Work<'_> {
     async fn platform(&self, kind: Kind, place: &str) -> Result<()> {
         platform::create(self.client, kind).await?;
         self.client.batch_execute(&keys::platform(kind == Kind::Tenants, self.names)).await?;
-        self.settle(kind, |findings| format!("{place} breaks rules before any migration ran:\n  {findings}")).await
+        self.settle(kind, |findings| format!("{place} breaks rules before any migration ran:\n  {findings}"))
+            .await
     }
 
     async fn migration(&self, kind: Kind, migration: &Migration, place: &str) -> Result<()> {

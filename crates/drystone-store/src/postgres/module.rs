@@ -1,39 +1,50 @@
-//! A module's schemas: who gets a connection, and with which wall around it.
+//! A module's schemas: who gets a transaction, and with which wall around it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drystone_call::{Admission, Claim, KeyUse, Result, TenantId};
 use secrecy::SecretString;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::connect::Server;
+use super::contract::LEASE_LIVES;
+use super::keeper::Keeper;
 use super::keys::{Asked, Locks};
+use super::lease::Lease;
 use super::names::Names;
 use super::open::{Purpose, Scope};
-use super::pool::{Pool, connection, pool};
+use super::pool::{Pool, pool};
 use super::registry::Registry;
-use super::started::check_migrated;
 use super::tx::PostgresTx;
 use crate::config::StoreConfig;
 use crate::keys::Claims;
 use crate::metrics::{Counters, StoreMetrics};
 
+/// Every so many records, those of the tenant that are past their time are deleted along the way.
+const RECORDS_PER_SWEEP: u32 = 512;
+
 /// A module's database on PostgreSQL.
 pub(crate) struct PostgresModule {
     pub(crate) config: StoreConfig,
+    /// For connections beside the pool, as the module's role.
     pub(crate) server: Server,
     pub(crate) names: Names,
     pub(crate) shared: Arc<str>,
     pub(crate) pool: Pool,
-    locks: Locks,
-    pub(crate) registry: Registry,
-    claims: Claims,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) counters: Arc<Counters>,
+    keeper: Arc<Keeper>,
+    keeping: Mutex<Option<JoinHandle<()>>>,
+    locks: Locks,
+    claims: Claims,
+    records: AtomicU32,
 }
 
 impl PostgresModule {
-    /// Logs in as the module's role and checks that the schemas are at the binary's version.
+    /// Logs in as the module's role, takes a lease, checks that the schemas are at the binary's version, and reads the registry of tenants.
     pub(crate) async fn open(
         url: &SecretString,
         password: Option<&SecretString>,
@@ -43,34 +54,37 @@ impl PostgresModule {
         let server = Server::parse(url)?;
         let names = Names::of(server.user(), config.home.module())?;
         let server = server.logging_in_as(&names.role, password).named(&format!("drystone/{}", names.schema));
+        let registry = Arc::new(Registry::new(&names));
+        let (migrations, lives) = (config.migrations, lease_lives(&config));
+        let lease = Lease::take(&server, &names, migrations, Arc::clone(&registry), lives).await?;
         let pool = pool(&server, &names, config.hold_limit, config.max_readers)?;
         let locks = Locks::new(&server, &names);
-        let registry = Registry::new(&names);
-        {
-            let conn = connection(&pool, Instant::now() + Duration::from_secs(10)).await?;
-            check_migrated(conn.client(), &names, &config.migrations).await?;
-            registry.refresh(conn.client()).await?;
-        }
-        let shared = names.shared.as_str().into();
-        Ok(Self { config, server, names, shared, pool, locks, registry, claims: Claims::default(), counters })
+        let shared: Arc<str> = names.shared.as_str().into();
+        let keeper = Keeper { pool: pool.clone(), lease, shared: Arc::clone(&shared), config: config.clone() };
+        let keeper = Arc::new(keeper);
+        let keeping = Mutex::new(Some(tokio::spawn(Arc::clone(&keeper).work())));
+        let (claims, records) = (Claims::default(), AtomicU32::new(0));
+        Ok(Self { config, server, names, shared, pool, registry, counters, keeper, keeping, locks, claims, records })
     }
 
-    /// The one place that hands out a transaction: [`Scope`] sets up the wall when the first statement is sent.
+    /// The one place that hands out a transaction to a call: [`Scope`] sets up the wall when the first statement is sent.
     pub(crate) async fn begin(
         &self,
         tenant: Option<&TenantId>,
         deadline: Instant,
         purpose: Purpose,
     ) -> Result<PostgresTx> {
+        self.keeper.lease.ensure(deadline).await?;
         let in_use = self.enter(tenant, deadline).await?;
-        let scope = Scope { tenant: tenant.cloned(), in_use, purpose, shared: Arc::clone(&self.shared), deadline };
+        let scope =
+            Scope { tenant: tenant.cloned(), in_use, purpose, shared: Arc::clone(&self.shared), deadline };
         PostgresTx::begin(&self.pool, scope, self.config.hold_limit, &self.counters).await
     }
 
     /// Claims a key among all processes, or finds its record.
     pub(crate) async fn admit(&self, key_use: KeyUse, deadline: Instant) -> Result<Admission> {
-        let _in_use = self.enter(Some(&key_use.tenant), deadline).await?;
         let held = self.claims.claim(&key_use)?;
+        let _in_use = self.enter(Some(&key_use.tenant), deadline).await?;
         match self.locks.ask(held, &key_use, deadline).await? {
             Asked::Recorded(found) => {
                 let recorded = found.replay(&key_use)?;
@@ -81,14 +95,54 @@ impl PostgresModule {
         }
     }
 
+    /// Counts a record, and now and then lets old ones be deleted; `tenant` is none for the module's shared data.
+    pub(crate) fn recorded(&self, tenant: Option<&TenantId>) {
+        let count = self.records.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        if count.is_multiple_of(RECORDS_PER_SWEEP) {
+            let (keeper, tenant) = (Arc::clone(&self.keeper), tenant.cloned());
+            tokio::spawn(async move {
+                if let Err(error) = keeper.forget(tenant).await {
+                    tracing::warn!(target: "drystone::store", %error, "old records of keyed calls were not deleted");
+                }
+            });
+        }
+    }
+
     pub(crate) fn metrics(&self) -> StoreMetrics {
         let mut metrics = self.counters.read();
         metrics.claims = self.claims.len() as u64;
         metrics
     }
 
-    pub(crate) fn close(&self) {
+    /// Lets what was begun end, gives the lease up and closes the connections.
+    pub(crate) async fn close(&self) {
         self.pool.close();
+        let latest = Instant::now() + 2 * self.config.hold_limit;
+        while self.counters.open_transactions.get() > 0 && Instant::now() < latest {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if let Some(keeping) = self.keeping.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            keeping.abort();
+        }
+        self.keeper.lease.give_up().await;
         self.locks.close();
     }
+}
+
+impl Drop for PostgresModule {
+    fn drop(&mut self) {
+        if let Some(keeping) = self.keeping.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            keeping.abort();
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+fn lease_lives(config: &StoreConfig) -> Duration {
+    config.testing.lease_lives.unwrap_or(LEASE_LIVES)
+}
+
+#[cfg(not(feature = "testing"))]
+fn lease_lives(_: &StoreConfig) -> Duration {
+    LEASE_LIVES
 }

@@ -38,8 +38,10 @@ pub(crate) fn behind(what: &str) -> drystone_call::Error {
 
 /// What a schema has recorded, in order.
 pub(crate) async fn applied(client: &Client, schema: &str) -> Result<Vec<Applied>> {
-    let sql =
-        format!("select version, name, checksum from {}.drystone_migrations order by version", quoted(schema));
+    let sql = format!(
+        "select version, name, checksum from {}.drystone_migrations order by version",
+        quoted(schema)
+    );
     let rows = match client.query(&sql, &[]).await {
         Ok(rows) => rows,
         Err(cause)
@@ -53,8 +55,6 @@ pub(crate) async fn applied(client: &Client, schema: &str) -> Result<Vec<Applied
         Err(cause) => return Err(cause.into()),
     };
     rows.iter()
-        .map(|row| {
-            Ok(Applied { version: row.try_get(0)?, name: row.try_get(1)?, checksum: row.try_get(2)? })
-        })
+        .map(|row| Ok(Applied { version: row.try_get(0)?, name: row.try_get(1)?, checksum: row.try_get(2)? }))
         .collect()
 }

@@ -1,8 +1,8 @@
 //! The statements of one migration, run so that they can neither end their transaction nor go on as somebody else.
 
 use drystone_call::Result;
-use tokio_postgres::error::{Error as PgError, ErrorPosition, SqlState};
 use tokio_postgres::Client;
+use tokio_postgres::error::{Error as PgError, ErrorPosition, SqlState};
 
 use crate::migrate::{self, Migration};
 
@@ -22,7 +22,8 @@ pub(super) async fn run(client: &Client, migration: &Migration, place: &str) -> 
     let before = client.query_one(GIVE, &[&migration.sql]).await?;
     client.batch_execute(RUN).await.map_err(|cause| refused(migration, place, cause))?;
     let after = client.query_one("select current_user::text, session_user::text", &[]).await?;
-    let (was, is): ([String; 2], [String; 2]) = ([before.get(1), before.get(2)], [after.get(0), after.get(1)]);
+    let (was, is): ([String; 2], [String; 2]) =
+        ([before.get(1), before.get(2)], [after.get(0), after.get(1)]);
     if was == is {
         return Ok(());
     }

@@ -21,12 +21,12 @@ use crate::tx::Isolation;
 /// How long those who still work for a tenant are waited for: longer than the lease of a process that was killed.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the server is waited for.
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// The pause between two looks at the other processes' leases.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The processes that live and have not followed a change.
-const BEHIND: &str = "select process from drystone_leases where renewed > now() - interval '15 s' and seen < $1 order by process";
+const BEHIND: &str = "select process from drystone_leases where renewed > clock_timestamp() - interval '15 s' and seen < $1 order by process";
 
 impl PostgresModule {
     /// Begins work for a tenant: a look into a map, and for one that is not known to be active, at the server.
@@ -193,7 +193,7 @@ impl PostgresModule {
     ///
     /// # Errors
     /// `ABORTED` while another one runs.
-    async fn claim(&self, tenant: &TenantId) -> Result<Client> {
+    pub(crate) async fn claim(&self, tenant: &TenantId) -> Result<Client> {
         let client = self.session(&self.names.schema).await?;
         let name = format!("{}.{tenant}", self.names.schema);
         let sql = "select pg_try_advisory_lock(hashtextextended($1, 1))";

@@ -47,8 +47,7 @@ pub(crate) async fn a_schema_that_keeps_the_rule_is_accepted_and_one_that_breaks
         site.migrate(&module, tenants(&[one])).await.unwrap_or_else(|error| panic!("{id}: {error:?}"));
         let before = site.catalog(&module).await;
         let message = site.refusal(&module, tenants(&[one, two])).await;
-        let message =
-            message.replace(&site.role(&module), "{role}").replace(&site.owner, "{owner}") + "\n";
+        let message = message.replace(&site.role(&module), "{role}").replace(&site.owner, "{owner}") + "\n";
         let found: Vec<&str> = message.lines().skip(1).map(|line| &line[2..10]).collect();
         assert!(!found.is_empty() && found.iter().all(|other| *other == id), "{id}: {message}");
         let expected = root("tests/lint").join(&id).join("fail.txt");
@@ -69,7 +68,8 @@ pub(crate) async fn data_of_no_tenant_keeps_the_rules_that_it_has(site: Site) {
         let message = site.refusal(&module, shared(&[one, two])).await;
         assert!(message.contains(&format!("is refused on schema {module}_shared:\n  {id}: ")), "{message}");
     }
-    let rates = step(1, "expand_rates", "create table rates (currency text primary key, rate bigint not null)");
+    let rates =
+        step(1, "expand_rates", "create table rates (currency text primary key, rate bigint not null)");
     let away = "create schema away; create table away.keys (name text primary key);
         create table more (name text references away.keys)";
     site.migrate("plain", shared(&[rates])).await.unwrap();

@@ -45,12 +45,14 @@ pub(crate) async fn a_migration_stays_the_owner(site: Site) {
         )
     );
     assert_eq!(site.catalog("stock").await, before);
-    let memberships = "select format('%s %s', roleid::regrole, member::regrole) from pg_auth_members where member >= 16384";
+    let memberships =
+        "select format('%s %s', roleid::regrole, member::regrole) from pg_auth_members where member >= 16384";
     assert_eq!(site.lines(memberships).await, [""; 0]);
     // What a migration leaves behind in the session ends with it.
     let noisy = step(1, "expand_noisy", "set search_path = public; set session lock_timeout = 1");
     site.migrate("stock", tenants(&[noisy, step(2, "expand_items", ITEMS)])).await.unwrap();
-    let tables = site.lines("select table_schema::text from information_schema.tables where table_name = 'items'");
+    let tables =
+        site.lines("select table_schema::text from information_schema.tables where table_name = 'items'");
     assert_eq!(tables.await, ["stock"]);
 }
 
@@ -109,7 +111,10 @@ pub(crate) async fn an_owner_without_rights_is_told_which(site: Site) {
 
 pub(crate) async fn migrators_wait_for_one_another(site: Site) {
     let sql = format!("{ITEMS}; insert into items values ('acme', 1, 'x')");
-    let all = tenants(&[step(1, "expand_items", &sql), step(2, "expand_more", "update items set sku = sku || 'y'")]);
+    let all = tenants(&[
+        step(1, "expand_items", &sql),
+        step(2, "expand_more", "update items set sku = sku || 'y'"),
+    ]);
     let mut tasks = Vec::new();
     for turn in 0..12 {
         let migrator = Migrator::connect(&site.owner_url.clone().into()).await.unwrap();
@@ -125,10 +130,14 @@ pub(crate) async fn migrators_wait_for_one_another(site: Site) {
     assert_eq!(site.lines("select sku from stock.items").await, ["xy"]);
     // One migrator asked twice at once.
     let config = site.config("both", all);
-    let (a, b) = tokio::join!(site.migrator.migrate(&config, Steps::All), site.migrator.migrate(&config, Steps::All));
+    let (a, b) =
+        tokio::join!(site.migrator.migrate(&config, Steps::All), site.migrator.migrate(&config, Steps::All));
     assert_ne!(a.unwrap(), b.unwrap());
     // Roles belong to the whole server: the same module in two databases at once.
-    let twin = format!("create database {0}_twin; grant create on database {0}_twin to {0}_owner", site.owner.replace("_owner", ""));
+    let twin = format!(
+        "create database {0}_twin; grant create on database {0}_twin to {0}_owner",
+        site.owner.replace("_owner", "")
+    );
     for statement in twin.split("; ") {
         site.admin.batch_execute(statement).await.unwrap();
     }
@@ -146,12 +155,17 @@ pub(crate) async fn migrators_wait_for_one_another(site: Site) {
 }
 
 pub(crate) async fn a_password_is_given_and_never_sent(site: Site) {
-    site.admin.batch_execute(&format!("alter role {} set log_statement = 'none'", site.owner)).await.unwrap();
+    site.admin.batch_execute(&format!("alter role {} set log_statement = 'all'", site.owner)).await.unwrap();
+    let migrator = Migrator::connect(&site.owner_url.clone().into()).await.unwrap();
     let mut config = site.config("stock", tenants(&[]));
     let Location::Postgres { password, .. } = &mut config.location else { unreachable!() };
     *password = Some("a quiet secret".into());
-    site.migrator.migrate(&config, Steps::All).await.unwrap();
-    let sql = format!("select rolpassword from pg_authid where rolname = '{}'", site.role("stock"));
-    let kept = site.lines(&sql).await;
+    migrator.migrate(&config, Steps::All).await.unwrap();
+    let kept = site
+        .lines(&format!("select rolpassword from pg_authid where rolname = '{}'", site.role("stock")))
+        .await;
     assert!(kept[0].starts_with("SCRAM-SHA-256$4096:"), "{kept:?}");
+    let log = &site.lines("select pg_read_file(current_setting('data_directory') || '/../log')").await[0];
+    assert!(log.contains("create schema if not exists \"stock\""), "the log has the statements");
+    assert!(!log.contains("a quiet secret"));
 }

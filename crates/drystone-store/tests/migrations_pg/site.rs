@@ -22,7 +22,8 @@ impl Site {
         let admin = login(&database.owner_url).await;
         let name: String = admin.query_one("select current_database()::text", &[]).await.unwrap().get(0);
         let owner = format!("{name}_owner");
-        let make = format!("create role {owner} login createrole; grant create on database {name} to {owner}");
+        let make =
+            format!("create role {owner} login createrole; grant create on database {name} to {owner}");
         admin.batch_execute(&make).await.unwrap();
         let owner_url = database.owner_url.replace("postgres@", &format!("{owner}@"));
         let migrator = Migrator::connect(&owner_url.clone().into()).await.unwrap();

@@ -42,7 +42,12 @@ pub(crate) enum What {
 impl Ask {
     /// A caller of tenant `demo` orders.
     pub(crate) fn order(key: &str, quantity: i32, card: &'static str) -> Self {
-        Self { tenant: "demo", principal: "user:ada", key: key.to_owned(), what: What::Order { quantity, card } }
+        Self {
+            tenant: "demo",
+            principal: "user:ada",
+            key: key.to_owned(),
+            what: What::Order { quantity, card },
+        }
     }
 
     /// A caller of tenant `demo` adds stock.
@@ -86,11 +91,15 @@ impl Ask {
         match self.what {
             What::Order { quantity, card } => (
                 "/v1/orders",
-                json!({"userId": "ada", "sku": "tea-assam", "quantity": quantity, "cardToken": card}).to_string(),
+                json!({"userId": "ada", "sku": "tea-assam", "quantity": quantity, "cardToken": card})
+                    .to_string(),
             ),
             What::AddStock { quantity } => {
                 let price = json!({"currencyCode": "EUR", "minorUnits": "1250"});
-                ("/v1/stock/tea-sencha:add", json!({"quantity": quantity, "title": TITLE, "price": price}).to_string())
+                (
+                    "/v1/stock/tea-sencha:add",
+                    json!({"quantity": quantity, "title": TITLE, "price": price}).to_string(),
+                )
             }
         }
     }

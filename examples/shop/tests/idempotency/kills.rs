@@ -35,6 +35,7 @@ async fn at_each_commit<F: Future<Output = Site>>(
             site.stands(number + 1, placed + 1).await;
             assert!(number > least, "an order of {} commits", number - 1);
             assert_eq!(replays.last(), Some(&true), "the last commit has the record: {replays:?}");
+            assert_eq!(replays.first(), Some(&false), "the first commit has not: {replays:?}");
             return;
         }
         let cut_off = matches!(outcome, Outcome::Lost | Outcome::Failed(_));

@@ -29,7 +29,8 @@ async fn ask_until_withheld(
 ) -> Result<Outcome, tokio::task::JoinHandle<Outcome>> {
     let (to, ask) = (site.address.clone(), ask.clone());
     let asked = tokio::spawn(async move { door.ask(&to, &ask).await });
-    until("an answer, or a reply is kept back", || async { asked.is_finished() || proxy.has_withheld() }).await;
+    until("an answer, or a reply is kept back", || async { asked.is_finished() || proxy.has_withheld() })
+        .await;
     if proxy.has_withheld() { Err(asked) } else { Ok(asked.await.expect("no panic")) }
 }
 
@@ -49,6 +50,7 @@ async fn at_each_commit(shape: Shape, how: Withhold) {
                 site.stands(number + 1, placed + 1).await;
                 assert!(number > 5, "an order of {} commits", number - 1);
                 assert_eq!(replays.last(), Some(&true), "the last commit has the record: {replays:?}");
+                assert_eq!(replays.first(), Some(&false), "the first commit has not: {replays:?}");
                 return;
             }
             Err(asked) => asked,

@@ -1,6 +1,5 @@
 //! A shop of this suite: started, killed and started again with what a case needs around it.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use drystone_testkit::{Database, Http, Postgres, Program};
@@ -82,11 +81,6 @@ impl Site {
         Self::start_in(data, shape, env).await
     }
 
-    /// The data directory.
-    pub(crate) fn data(&self) -> &Path {
-        self.data.path()
-    }
-
     /// Available and reserved units, as a tenant sees them.
     pub(crate) async fn stock(&self, tenant: &str, sku: &str) -> (i64, i64) {
         let path = format!("/v1/stock/{sku}");
@@ -97,7 +91,8 @@ impl Site {
 
     /// The ids of tenant `demo`'s orders in a state, checked for those confirmed to be charged.
     pub(crate) async fn orders(&self, state: &str) -> Vec<String> {
-        let listed = self.http.get(&format!("/v1/orders?pageSize=100&state=ORDER_STATE_{state}")).await.json();
+        let listed =
+            self.http.get(&format!("/v1/orders?pageSize=100&state=ORDER_STATE_{state}")).await.json();
         let orders = listed["orders"].as_array().unwrap_or_else(|| panic!("{listed}"));
         let ids: Vec<String> =
             orders.iter().map(|order| order["id"].as_str().expect("an id").to_owned()).collect();

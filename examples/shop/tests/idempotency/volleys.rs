@@ -67,7 +67,11 @@ impl Replicas {
             let fits = matches!(outcome, Outcome::Own { .. } | Outcome::InUse);
             assert!(fits, "{door:?}, request {n}: {outcome:?}");
         }
-        assert_eq!(own.iter().filter(|(_, replayed)| !replayed).count(), 1, "handlers that answered: {door:?}");
+        assert_eq!(
+            own.iter().filter(|(_, replayed)| !replayed).count(),
+            1,
+            "handlers that answered: {door:?}"
+        );
         let one = own[0].0.clone();
         assert!(own.iter().all(|(bytes, _)| **bytes == one), "{door:?}: different answers");
         for ((to, ask), _) in asks.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::InUse) {
@@ -82,7 +86,9 @@ impl Replicas {
         let (key, before) = (format!("payloads-{door:?}"), self.any().stock("demo", "tea-sencha").await.0);
         let payloads = [Ask::stock(&key, 3), Ask::stock(&key, 5)];
         let mut asks = Vec::new();
-        for pair in self.share(&payloads[0], REQUESTS / 2).into_iter().zip(self.share(&payloads[1], REQUESTS / 2)) {
+        for pair in
+            self.share(&payloads[0], REQUESTS / 2).into_iter().zip(self.share(&payloads[1], REQUESTS / 2))
+        {
             asks.extend([pair.0, pair.1]);
         }
         let outcomes = door.volley(&asks).await;
@@ -100,7 +106,11 @@ impl Replicas {
                 Outcome::Reused => !won,
                 Outcome::Failed(_) | Outcome::Lost => false,
             };
-            assert!(fits, "{door:?}, request {n} of the {}: {outcome:?}", if won { "winner" } else { "loser" });
+            assert!(
+                fits,
+                "{door:?}, request {n} of the {}: {outcome:?}",
+                if won { "winner" } else { "loser" }
+            );
         }
         for site in &self.0 {
             assert_eq!(door.ask(&site.address, &payloads[1 - winner]).await, Outcome::Reused);
@@ -134,7 +144,10 @@ impl Replicas {
             let own = own(&of_scope);
             let first = own.iter().filter(|(_, replayed)| !replayed).count();
             assert_eq!(first, 1, "{door:?}: handlers that answered {scope:?}: {of_scope:?}");
-            assert!(own.iter().all(|(bytes, _)| *bytes == own[0].0), "{door:?}: different answers to {scope:?}");
+            assert!(
+                own.iter().all(|(bytes, _)| *bytes == own[0].0),
+                "{door:?}: different answers to {scope:?}"
+            );
         }
         assert_eq!(self.any().stock("demo", "tea-sencha").await.0, demo + 2, "{door:?}: two principals");
         let acme = self.any().stock("acme", "tea-sencha").await.0;

@@ -101,7 +101,8 @@ fn empty() -> TempDir {
 /// A database of PostgreSQL that the binary has migrated, as an operator does it before the first start.
 pub(crate) fn migrated_database() -> Database {
     let database = Postgres::of_process().database().expect("the server makes a database");
-    let env = [("DRYSTONE__STORE__URL", &*database.url), ("DRYSTONE__STORE__OWNER_URL", &*database.owner_url)];
+    let env =
+        [("DRYSTONE__STORE__URL", &*database.url), ("DRYSTONE__STORE__OWNER_URL", &*database.owner_url)];
     let (status, said) = run(&["migrate"], empty().path(), &env).wait_for_end();
     assert!(status.success(), "{said}");
     database

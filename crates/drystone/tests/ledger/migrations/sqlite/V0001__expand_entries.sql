@@ -1,0 +1,5 @@
+create table entries (
+    id      text primary key,
+    account text not null,
+    amount  integer not null
+) strict;
