@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
 
-use crate::sales::{Done, Order, TOPIC};
+use crate::sales::{Order, TOPIC};
 use crate::suites::Failure;
 
 /// The role that the connections log in as.
@@ -85,24 +85,24 @@ impl Plain {
         Ok(Self { resting: Mutex::new(resting), permits: Semaphore::new(connections) })
     }
 
-    /// Keeps an order and its event, and begins again when a concurrent transaction got in the way.
-    pub(crate) async fn keep(&self, trips: Trips, order: &Order) -> Result<Done, Failure> {
+    /// Keeps an order and its event, beginning again when a concurrent transaction got in the way; says how often.
+    pub(crate) async fn keep(&self, trips: Trips, order: &Order) -> Result<u64, Failure> {
         let _permit = self.permits.acquire().await?;
         let resting = || self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = resting().pop().ok_or("as many connections as permits")?;
-        let mut done = Done::default();
+        let mut again = 0;
         let outcome = loop {
             match connection.once(trips, order).await {
                 Err(error) if error.code() == Some(&SqlState::T_R_SERIALIZATION_FAILURE) => {
                     connection.client.batch_execute("rollback").await?;
-                    done.again += 1;
+                    again += 1;
                 }
                 outcome => break outcome,
             }
         };
         resting().push(connection);
         order.check(total(&outcome?)?)?;
-        Ok(done)
+        Ok(again)
     }
 }
 

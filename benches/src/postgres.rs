@@ -13,12 +13,12 @@ use tokio::task::JoinSet;
 use crate::cpu::{Meter, Whose};
 use crate::plain::{self, Plain, Trips};
 use crate::report::Table;
-use crate::sales::{Done, How, Isolation, Sales};
+use crate::sales::{How, Isolation, Sales};
 use crate::stats::Rounds;
 use crate::suites::{Failure, Plan, directory};
 
 const CLIENTS: [usize; 2] = [16, 64];
-/// What each client's turn is long enough for; there are many sides.
+/// There are many sides.
 const ROUNDS: usize = 11;
 /// Connections for every side at once. What the server would do by itself now and then would meet one side and not the other.
 const SETTINGS: &str = "-c max_connections=200 -c autovacuum=off";
@@ -82,12 +82,13 @@ const ALL: [(&str, Work); 13] = [
 
 /// Measures every side in turns.
 pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
+    let plan = plan.at_most(ROUNDS);
     let data = directory()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut rounds = Rounds::default();
     let (said, connections) = runtime.block_on(async {
         let bench = Arc::new(Bench::start(data.path()).await?);
-        for round in 0..=plan.rounds.min(ROUNDS) {
+        for round in 0..=plan.rounds {
             for clients in CLIENTS {
                 for (name, work) in ALL {
                     let time = if round == 0 { plan.time / 4 } else { plan.time };
@@ -100,7 +101,7 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
         }
         Ok::<_, Failure>((bench.said().await?, bench.connections))
     })?;
-    Ok(report(&rounds, &said, connections))
+    Ok(format!("{}\n{}\n", report(&rounds, &said, connections), plan.said()))
 }
 
 /// One stretch of time.
@@ -172,13 +173,13 @@ impl Bench {
         let meter = Meter::of(&[Whose::Process(std::process::id()), Whose::Family(self.pid()?)])?;
         let (orders, again) = self.storm(work, clients, time).await?;
         let taken = meter.stop()?;
-        let again = again + (self.sales.conflicts() - conflicts);
+        let again = if work == Work::Keyed { self.sales.conflicts() - conflicts } else { again };
         let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / orders;
         Ok(Measured {
             rate: orders / taken.wall.as_secs_f64(),
             client: each(taken.cpu[0]),
             server: each(taken.cpu[1]),
-            again: 1000.0 * again / orders,
+            again: 1000.0 * float(again)? / orders,
         })
     }
 
@@ -188,7 +189,7 @@ impl Bench {
         work: Work,
         clients: usize,
         time: Duration,
-    ) -> Result<(f64, f64), Failure> {
+    ) -> Result<(f64, u64), Failure> {
         let until = Instant::now() + time;
         let mut tasks = JoinSet::new();
         for client in 0..clients {
@@ -198,7 +199,7 @@ impl Bench {
                 let tenant = if one { "demo".to_owned() } else { format!("tenant-{client}") };
                 let (mut kept, mut again) = (0, 0);
                 while Instant::now() < until {
-                    again += bench.once(work, clients, &tenant).await?.again;
+                    again += bench.once(work, clients, &tenant).await?;
                     kept += 1;
                 }
                 Ok::<(u64, u64), Failure>((kept, again))
@@ -209,10 +210,10 @@ impl Bench {
             let (more, repeated) = task??;
             (kept, again) = (kept + more, again + repeated);
         }
-        Ok((f64::from(u32::try_from(kept)?), f64::from(u32::try_from(again)?)))
+        Ok((float(kept)?, again))
     }
 
-    async fn once(&self, work: Work, clients: usize, tenant: &str) -> Result<Done, Failure> {
+    async fn once(&self, work: Work, clients: usize, tenant: &str) -> Result<u64, Failure> {
         let order = self.sales.order(tenant);
         match work {
             Work::Plain { trips, own } => {
@@ -220,7 +221,7 @@ impl Bench {
                 own.map_or(&self.pooled, |at| &self.own[at]).keep(trips, &order).await
             }
             Work::Store { how, .. } => self.sales.keep(how, &order).await,
-            Work::Keyed => self.sales.call(&order).await,
+            Work::Keyed => self.sales.call(&order).await.map(|()| 0),
         }
     }
 
@@ -233,6 +234,10 @@ impl Bench {
         }
         Ok(said.join(", "))
     }
+}
+
+fn float(count: u64) -> Result<f64, Failure> {
+    Ok(u32::try_from(count)?.into())
 }
 
 /// The better of two, by its rate.

@@ -68,7 +68,10 @@ pub(crate) fn app(data: &std::path::Path) -> App {
         let service = PricesService { store: w.store() };
         w.serve(PricesServer::new(service));
     });
-    App::new("bench").module(module).settings(&format!("[app]\ndata = {:?}\n", data.display().to_string()))
+    App::new("bench").module(module).settings(&format!(
+        "[app]\ndata = {:?}\n[tenants]\ncreate = [\"demo\"]\n",
+        data.display().to_string()
+    ))
 }
 
 /// The request that the suites quote for.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drystone::prelude::*;
-use drystone::store::{Location, Migrations, Migrator, StoreConfig};
+use drystone::store::{Location, Migrations, Migrator, Steps, StoreConfig};
 use drystone::{Code, Principal, TenantId, micros};
 use drystone_call::{AnyChannel as _, Channel, ContractClient, Home, Target};
 use drystone_testkit::Database;
@@ -89,13 +89,6 @@ struct OrderRow {
     created: i64,
 }
 
-/// What came of one order.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Done {
-    /// How often it was begun again.
-    pub(crate) again: u64,
-}
-
 /// How the transaction is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct How {
@@ -120,7 +113,7 @@ impl Sales {
         let home = Home::of_system(MODULE);
         let config = config(database, &home);
         let migrator = Migrator::connect(&database.owner_url.clone().into()).await.map_err(said)?;
-        migrator.migrate(&config).await.map_err(said)?;
+        migrator.migrate(&config, Steps::All).await.map_err(said)?;
         let store = Store::unopened(MODULE);
         store.open(config).await.map_err(said)?;
         let served = PricesServer::new(SalesService { store: store.clone() });
@@ -139,33 +132,32 @@ impl Sales {
         Order::of(tenant, order_request(self.home.new_id().to_string()), micros(self.home.now()))
     }
 
-    /// Keeps an order, beginning again when a concurrent transaction got in the way.
-    pub(crate) async fn keep(&self, how: How, order: &Order) -> Result<Done, Failure> {
+    /// Keeps an order, beginning again when a concurrent transaction got in the way; says how often.
+    pub(crate) async fn keep(&self, how: How, order: &Order) -> Result<u64, Failure> {
         let store = if how.walled { &self.walled } else { &self.shared };
-        let mut done = Done::default();
+        let mut again = 0;
         loop {
             let mut cx = self.context(&order.tenant)?;
             match kept(store, &mut cx, how, order).await {
-                Err(error) if error.code() == Code::Aborted => done.again += 1,
+                Err(error) if error.code() == Code::Aborted => again += 1,
                 outcome => {
                     outcome.map_err(said)?;
-                    return Ok(done);
+                    return Ok(again);
                 }
             }
         }
     }
 
-    /// Makes the whole call under an idempotency key; the platform itself runs it again where it must.
-    pub(crate) async fn call(&self, order: &Order) -> Result<Done, Failure> {
+    /// Makes the whole call under an idempotency key; the platform itself runs it again where it must, and only its counter says so.
+    pub(crate) async fn call(&self, order: &Order) -> Result<(), Failure> {
         let cx = self.context(&order.tenant)?.with_key(key(&order.id)?);
         let answer = self.client.order(&cx, order_request(order.id.clone())).await.map_err(said)?;
-        order.check(answer.total.unwrap_or_default().minor_units)?;
-        Ok(Done::default())
+        order.check(answer.total.unwrap_or_default().minor_units)
     }
 
     /// How often the database refused a transaction because of a concurrent one, so far.
-    pub(crate) fn conflicts(&self) -> f64 {
-        0.0
+    pub(crate) fn conflicts(&self) -> u64 {
+        self.walled.metrics().conflicts
     }
 
     fn context(&self, tenant: &str) -> Result<Context, Failure> {
@@ -186,12 +178,17 @@ async fn kept(store: &Store, cx: &mut Context, how: How, order: &Order) -> Resul
     tx.commit().await
 }
 
-async fn write(tx: &mut Tx<'_>, _queued: bool, order: &Order) -> Result<()> {
+async fn write(tx: &mut Tx<'_>, queued: bool, order: &Order) -> Result<()> {
     let Order { id, user, sku, quantity, currency, total, state, created, .. } = order;
     let row: OrderRow =
         tx.query(ORDER).bind((id, user, sku, quantity, currency, total, state, created)).one().await?;
     order.check(row.total_minor).map_err(|error| Error::internal(error.to_string()))?;
-    tx.query(OUTBOX).bind((TOPIC, id, order.event(), created)).execute().await?;
+    let outbox = tx.query(OUTBOX).bind((TOPIC, id.clone(), order.event(), *created));
+    if queued {
+        outbox.queue();
+    } else {
+        outbox.execute().await?;
+    }
     Ok(())
 }
 

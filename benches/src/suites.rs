@@ -46,6 +46,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// The same with so many rounds at most, for a suite of many sides.
+    pub(crate) fn at_most(self, rounds: usize) -> Self {
+        Self { rounds: self.rounds.min(rounds), ..self }
+    }
+
+    /// How a number of these rounds came about.
+    pub(crate) fn said(&self) -> String {
+        format!("Medians of {} rounds of {:?}.", self.rounds, self.time)
+    }
+
     const FULL: Self = Self { rounds: 21, time: Duration::from_secs(1) };
     const QUICK: Self = Self { rounds: 5, time: Duration::from_millis(500) };
 }

@@ -39,7 +39,8 @@ pub fn derive_column(input: TokenStream) -> TokenStream {
 ///
 /// Reads `<directory>/sqlite/*.sql` and `<directory>/postgres/*.sql`, and for the data of no tenant
 /// `<directory>/shared/sqlite/*.sql` and `<directory>/shared/postgres/*.sql`. A file is named
-/// `V<number>__<expand|contract>_<words>.sql`; numbers begin at 1 and leave no gap.
+/// `V<number>__<expand|contract>_<words>.sql`; numbers begin at 1 and leave no gap. Where both databases have a directory, both have the same
+/// numbers with the same step, so that a version means the same on both.
 ///
 /// A changed file rebuilds the crate. A file that is *added* does so only together with another change, because the compiler
 /// tracks files and not directories; `cargo:rerun-if-changed=migrations` in a build script closes that gap.

@@ -27,9 +27,10 @@ pub(crate) fn expand(directory: &LitStr) -> Result<TokenStream> {
         )));
     }
     let store = paths::store();
-    let list = |below: &str| list(&root.join(below), &store).map_err(fail);
-    let (sqlite, postgres) = (list("sqlite")?, list("postgres")?);
-    let (shared_sqlite, shared_postgres) = (list("shared/sqlite")?, list("shared/postgres")?);
+    let pair = |below: &str| pair(&root.join(below)).map_err(fail);
+    let ([sqlite, postgres], [shared_sqlite, shared_postgres]) = (pair("")?, pair("shared")?);
+    let [sqlite, postgres, shared_sqlite, shared_postgres] =
+        [sqlite, postgres, shared_sqlite, shared_postgres].map(|files| list(&files, &store));
     Ok(quote! {
         #store::Migrations {
             sqlite: #sqlite,
@@ -40,8 +41,36 @@ pub(crate) fn expand(directory: &LitStr) -> Result<TokenStream> {
     })
 }
 
+/// The migrations for both databases. Where both are there, a version means the same on both.
+fn pair(directory: &Path) -> std::result::Result<[Vec<Parsed>; 2], String> {
+    let dialects = ["sqlite", "postgres"].map(|dialect| directory.join(dialect));
+    let [sqlite, postgres] = [read(&dialects[0])?, read(&dialects[1])?];
+    if dialects.iter().all(|dialect| dialect.is_dir()) {
+        sqlite.iter().try_for_each(|file| fits(file, &postgres, "postgres"))?;
+        postgres.iter().try_for_each(|file| fits(file, &sqlite, "sqlite"))?;
+    }
+    Ok([sqlite, postgres])
+}
+
+/// Whether a migration has its twin for the other database.
+fn fits(file: &Parsed, others: &[Parsed], other: &str) -> std::result::Result<(), String> {
+    match others.iter().find(|twin| twin.version == file.version) {
+        Some(twin) if twin.expand == file.expand => Ok(()),
+        Some(twin) => Err(format!(
+            "{} and {} are of one version, and one expands where the other contracts: rename one",
+            file.path.display(),
+            twin.path.display()
+        )),
+        None => Err(format!(
+            "{} has no twin: a version means the same on both databases; add number {} to {other}, if only as a comment",
+            file.path.display(),
+            file.version
+        )),
+    }
+}
+
 /// The migrations of one dialect, in order.
-fn list(directory: &Path, store: &TokenStream) -> std::result::Result<TokenStream, String> {
+fn read(directory: &Path) -> std::result::Result<Vec<Parsed>, String> {
     let mut files: Vec<Parsed> = Vec::new();
     for path in sql_files(directory)? {
         files.push(parse(&path)?);
@@ -56,13 +85,17 @@ fn list(directory: &Path, store: &TokenStream) -> std::result::Result<TokenStrea
             ));
         }
     }
+    Ok(files)
+}
+
+fn list(files: &[Parsed], store: &TokenStream) -> TokenStream {
     let items = files.iter().map(|file| {
         let (version, name) = (file.version, &file.name);
         let step = format_ident!("{}", if file.expand { "Expand" } else { "Contract" });
         let path = LitStr::new(&file.path.to_string_lossy(), Span::call_site());
         quote!(#store::Migration { version: #version, step: #store::Step::#step, name: #name, sql: ::core::include_str!(#path) })
     });
-    Ok(quote!(&[#(#items),*]))
+    quote!(&[#(#items),*])
 }
 
 fn sql_files(directory: &Path) -> std::result::Result<Vec<PathBuf>, String> {
@@ -78,6 +111,7 @@ fn sql_files(directory: &Path) -> std::result::Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
+#[derive(Debug)]
 struct Parsed {
     version: u32,
     expand: bool,
@@ -107,6 +141,36 @@ fn parse(path: &Path) -> std::result::Result<Parsed, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What `pair` says of a directory with these files; without its path.
+    fn said_of(name: &str, files: &[&str]) -> std::result::Result<usize, String> {
+        let directory = std::env::temp_dir().join(format!("drystone-derive-{name}-{}", std::process::id()));
+        for file in files {
+            let path = directory.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let said = pair(&directory);
+        std::fs::remove_dir_all(&directory).unwrap();
+        said.map(|[sqlite, postgres]| sqlite.len() + postgres.len())
+            .map_err(|said| said.replace(&format!("{}/", directory.display()), ""))
+    }
+
+    #[test]
+    fn a_version_is_the_same_on_both_databases() {
+        let (one, two) = ("sqlite/V0001__expand_a.sql", "sqlite/V0002__expand_b.sql");
+        let (uno, due) = ("postgres/V0001__expand_a.sql", "postgres/V0002__expand_c.sql");
+        assert_eq!(said_of("alone", &[one, two]), Ok(2));
+        assert_eq!(said_of("both", &[one, two, uno, due]), Ok(4));
+        let error = said_of("odd", &[one, uno, due]).unwrap_err();
+        assert_eq!(
+            error,
+            "postgres/V0002__expand_c.sql has no twin: a version means the same on both databases; add number 2 to sqlite, if only as a comment"
+        );
+        assert!(said_of("less", &[one, two, uno]).unwrap_err().starts_with(two));
+        let error = said_of("steps", &[one, "postgres/V0001__contract_a.sql"]).unwrap_err();
+        assert!(error.contains("of one version, and one expands where the other contracts"), "{error}");
+    }
 
     #[test]
     fn names_are_of_one_form() {

@@ -15,6 +15,8 @@ mod reach;
 mod section;
 mod status;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use drystone_call::{AnyChannel, Code, EdgeMetrics, Home, KeyGate, Mount, Target};
+use drystone_call::{AnyChannel, EdgeMetrics, KeyGate, Mount, Target};
 use drystone_gateway::Check;
 use drystone_store::Store;
 use drystone_telemetry::LogFormat;
@@ -22,20 +22,18 @@ use tokio::task::JoinHandle;
 
 use crate::entrance::Entrance;
 use crate::graph::Graph;
-use crate::module::{Background, ModulePlan, StartTask, Task};
+use crate::module::ModulePlan;
 use crate::running::Running;
 use crate::settings::Settings;
 use crate::signals::{stdin_end, stop_signal};
 use crate::stores::Stores;
 use crate::surroundings::{AppSettings, CallSettings, LocalRunner, Surroundings};
+use crate::tasks::Tasks;
 use crate::topology::{MAIN, Process, Topology};
-use crate::{App, StartError, admin, process_file, stores};
+use crate::{App, StartError, admin, process_file};
 
 /// How long another process may take to say that it is there.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(900);
-
-/// How often a task at the start may run when another process works on the same data.
-const START_ATTEMPTS: u32 = 10;
 
 /// A process that has opened its stores and its port and does not serve yet.
 pub(crate) struct Host {
@@ -87,6 +85,11 @@ impl Host {
 
     async fn open_stores(&mut self) -> Result<(), StartError> {
         let stores = Stores::read(&self.app.name, &self.settings)?;
+        if stores.owner().is_some() {
+            tracing::warn!(
+                "store.owner_url is set: only `migrate` needs it, and a process that runs should not have it"
+            );
+        }
         let mut opened = Vec::new();
         for plan in self.plans.iter().filter(|plan| plan.uses_store && self.hosts(&plan.name)) {
             let store = stores.open(plan).await?;
@@ -144,9 +147,7 @@ impl Host {
         let (metrics, targets) = self.bind_edges(&outside, &mut remotes)?;
         let (stopper, stopping) = watch::channel(false);
         let tasks = self.take_tasks();
-        for (home, task) in &tasks.at_start {
-            run_at_start(home, task, &stopping).await?;
-        }
+        tasks.start(&stopping).await?;
         let mut running = Running::new(self.process.name.clone(), stopper, self.surroundings.home(GATEWAY));
         running.drain = self.settings.section::<AppSettings>("app")?.drain();
         running.clock = self.surroundings.manual.clone();
@@ -162,9 +163,7 @@ impl Host {
             let entrance = Entrance::build(&self.app, &self.settings, routes, &outside, checks, &running)?;
             running.open_entrance(entrance, listen, stopping.clone()).await?;
         }
-        for (home, task) in tasks.background {
-            running.tasks.push(tokio::spawn(run_background(home, task, stopping.clone())));
-        }
+        running.tasks = tasks.go_on(&stopping);
         Ok(running)
     }
 
@@ -277,9 +276,7 @@ impl Host {
         let mut tasks = Tasks::default();
         let hosted = self.process.modules.clone();
         for plan in self.plans.iter_mut().filter(|plan| hosted.iter().any(|name| **name == *plan.name)) {
-            let home = self.surroundings.home(&plan.name);
-            tasks.at_start.extend(plan.at_start.drain(..).map(|task| (Arc::clone(&home), task)));
-            tasks.background.extend(plan.background.drain(..).map(|task| (Arc::clone(&home), task)));
+            tasks.add(&self.surroundings.home(&plan.name), plan);
         }
         tasks
     }
@@ -287,39 +284,6 @@ impl Host {
 
 /// The counters of the bound edges, and what each contract is bound to.
 type Bound = (Vec<Arc<EdgeMetrics>>, BTreeMap<&'static str, Target>);
-
-/// The tasks of the hosted modules, each with its module's home.
-#[derive(Default)]
-struct Tasks {
-    at_start: Vec<(Arc<Home>, StartTask)>,
-    background: Vec<(Arc<Home>, Task)>,
-}
-
-/// Runs a task, and again while it loses against another process.
-async fn run_at_start(
-    home: &Arc<Home>,
-    task: &StartTask,
-    stopping: &watch::Receiver<bool>,
-) -> Result<(), StartError> {
-    let mut left = START_ATTEMPTS;
-    loop {
-        left -= 1;
-        let Err(error) = (task.run)(Background::new(Arc::clone(home), stopping.clone())).await else {
-            return Ok(());
-        };
-        if error.code() != Code::Aborted || left == 0 {
-            let name = format!("`{}` of module `{}`", task.name, home.module());
-            return Err(StartError::part(name, stores::whole(&error)));
-        }
-    }
-}
-
-async fn run_background(home: Arc<Home>, task: Task, stopping: watch::Receiver<bool>) {
-    let (module, name) = (home.module().to_owned(), task.name);
-    if let Err(error) = (task.run)(Background::new(home, stopping)).await {
-        tracing::error!(module, task = name, ?error, "a background task failed");
-    }
-}
 
 /// The ways to modules in other processes, one a module.
 struct Remotes<'a> {

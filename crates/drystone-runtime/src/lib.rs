@@ -34,6 +34,7 @@ mod start_error;
 mod store_metrics;
 mod stores;
 mod surroundings;
+mod tasks;
 mod topology;
 mod up;
 

@@ -8,7 +8,7 @@ use drystone_store::{Store, StoreMetrics};
 /// Name, kind, meaning and how to read it.
 type Family = (&'static str, &'static str, &'static str, fn(&StoreMetrics) -> u64);
 
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 11] = [
     ("commits_total", "counter", "Transactions that committed.", |m| m.commits),
     ("rollbacks_total", "counter", "Transactions rolled back.", |m| m.rollbacks),
     (
@@ -21,6 +21,12 @@ const FAMILIES: [Family; 10] = [
         m.groups_lost
     }),
     ("replays_total", "counter", "Calls answered from their record.", |m| m.replays),
+    (
+        "conflicts_total",
+        "counter",
+        "Transactions that the database refused because of a concurrent one.",
+        |m| m.conflicts,
+    ),
     ("held_too_long_total", "counter", "Transactions taken away at the hold limit.", |m| m.held_too_long),
     ("writers_waiting", "gauge", "Writers waiting now.", |m| m.writers_waiting),
     ("open_transactions", "gauge", "Transactions open now.", |m| m.open_transactions),

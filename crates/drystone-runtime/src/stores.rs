@@ -181,9 +181,10 @@ fn part(module: &str) -> String {
     format!("the store of module `{module}`")
 }
 
-/// Whether a store refuses to open because the owner has to migrate first.
+/// Whether a store refuses to open because the owner has to migrate first: the schema is behind, or not even the module's role is there.
 fn is_not_migrated(error: &Error) -> bool {
-    error.message().starts_with("DRY-M017")
+    let said = whole(error);
+    error.message().starts_with("DRY-M017") || (said.contains("role \"") && said.contains("does not exist"))
 }
 
 /// An error with its causes: an operator reads it, not a caller.

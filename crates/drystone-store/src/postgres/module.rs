@@ -36,7 +36,7 @@ pub(crate) struct PostgresModule {
     pub(crate) pool: Pool,
     pub(crate) registry: Arc<Registry>,
     pub(crate) counters: Arc<Counters>,
-    keeper: Arc<Keeper>,
+    pub(crate) keeper: Arc<Keeper>,
     keeping: Mutex<Option<JoinHandle<()>>>,
     locks: Locks,
     claims: Claims,
@@ -138,11 +138,11 @@ impl Drop for PostgresModule {
 }
 
 #[cfg(feature = "testing")]
-fn lease_lives(config: &StoreConfig) -> Duration {
+pub(crate) fn lease_lives(config: &StoreConfig) -> Duration {
     config.testing.lease_lives.unwrap_or(LEASE_LIVES)
 }
 
 #[cfg(not(feature = "testing"))]
-fn lease_lives(_: &StoreConfig) -> Duration {
+pub(crate) fn lease_lives(_: &StoreConfig) -> Duration {
     LEASE_LIVES
 }

@@ -25,6 +25,7 @@ pub(crate) struct Scope {
     /// The tenant, or none for the module's shared data.
     pub(crate) tenant: Option<TenantId>,
     /// Keeps a change of the tenant's state waiting until the transaction is over.
+    #[expect(dead_code, reason = "held and not read")]
     pub(crate) in_use: Option<TenantUse>,
     pub(crate) purpose: Purpose,
     /// The name of the schema of the shared data.

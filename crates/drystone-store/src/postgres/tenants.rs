@@ -9,7 +9,7 @@ use drystone_call::{Code, Error, Result, TenantId};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::module::PostgresModule;
+use super::module::{PostgresModule, lease_lives};
 use super::names::quoted;
 use super::open::{Purpose, Scope};
 use super::registry::TenantUse;
@@ -26,7 +26,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The processes that live and have not followed a change.
-const BEHIND: &str = "select process from drystone_leases where renewed > clock_timestamp() - interval '15 s' and seen < $1 order by process";
+const BEHIND: &str = "select process from drystone_leases where renewed > clock_timestamp() - make_interval(secs => $2) \
+    and seen < $1 order by process";
 
 impl PostgresModule {
     /// Begins work for a tenant: a look into a map, and for one that is not known to be active, at the server.
@@ -166,6 +167,8 @@ impl PostgresModule {
         let mut behind = "this process".to_owned();
         let all = async {
             self.registry.left(changed).await;
+            // This process need not wait for its own turn.
+            self.keeper.lease.renew().await?;
             loop {
                 behind = self.behind(changed).await?;
                 if behind.is_empty() {
@@ -185,7 +188,7 @@ impl PostgresModule {
     /// The other processes that have not followed a change.
     async fn behind(&self, changed: i64) -> Result<String> {
         let mut tx = self.on_shared(Purpose::Read, Instant::now() + SOON).await?;
-        let behind: Vec<(String,)> = tx.all(BEHIND, &(changed,)).await?;
+        let behind: Vec<(String,)> = tx.all(BEHIND, &(changed, lease_lives(&self.config).as_secs_f64())).await?;
         Ok(behind.into_iter().map(|(process,)| process).collect::<Vec<_>>().join(", "))
     }
 

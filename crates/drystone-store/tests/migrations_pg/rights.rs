@@ -133,7 +133,6 @@ pub(crate) async fn a_role_reaches_nothing_of_another_module(site: Site) {
         format!("set session authorization {}", site.role("stock")),
         format!("alter role {} superuser", site.role("orders")),
         format!("grant {} to {}", site.role("stock"), site.role("orders")),
-        "alter default privileges in schema stock grant select on tables to public".to_owned(),
         "copy (select 1) to program 'true'".to_owned(),
         "select pg_read_file('postgresql.conf')".to_owned(),
         "select * from pg_authid".to_owned(),

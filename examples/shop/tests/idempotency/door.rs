@@ -181,12 +181,14 @@ fn rest(answer: &RawAnswer) -> (String, String, Vec<u8>) {
         serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
     let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
     let reason = text("reason");
-    match reason.as_str() {
-        "IDEMPOTENCY_KEY_IN_USE" => assert_eq!(answer.status, 409),
-        "IDEMPOTENCY_KEY_REUSED" => assert_eq!(answer.status, 422),
+    let code = text("code");
+    match (reason.as_str(), code.as_str()) {
+        ("IDEMPOTENCY_KEY_IN_USE", _) => assert_eq!(answer.status, 409),
+        ("IDEMPOTENCY_KEY_REUSED", _) => assert_eq!(answer.status, 422),
+        (_, "UNKNOWN") => assert_eq!(answer.status, 500),
         _ => {}
     }
-    (text("code"), reason, bytes)
+    (code, reason, bytes)
 }
 
 /// Code, reason and content of an answer by gRPC.

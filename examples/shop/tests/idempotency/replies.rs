@@ -11,7 +11,7 @@ const MOST: usize = 30;
 
 /// A shop that reaches its database through a proxy.
 async fn behind_a_proxy(shape: Shape) -> (PostgresProxy, Site) {
-    let database = migrated().await;
+    let database = migrated();
     let proxy = PostgresProxy::before(&database).expect("a socket");
     let through = Database { url: proxy.url().to_owned(), ..database };
     let site = Site::start(shape, &on_postgres(&through)).await;
@@ -89,4 +89,33 @@ async fn a_lost_reply_to_each_commit_is_unknown_and_healed_by_a_retry_on_postgre
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_reply_is_unknown_to_the_caller_of_the_caller_on_postgres() {
     at_each_commit(Shape::Split, Withhold::Cut).await;
+}
+
+/// The process that committed hangs; the record is there, so another answers from it and does not wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_answers_from_the_record_of_one_that_hangs_on_postgres() {
+    let database = migrated();
+    let proxy = PostgresProxy::before(&database).expect("a socket");
+    let through = Database { url: proxy.url().to_owned(), ..database.clone() };
+    let hanging = Site::start(Shape::Whole, &on_postgres(&through)).await;
+    let healthy = Site::start(Shape::Whole, &on_postgres(&database)).await;
+    for (n, door) in [Door::Rest, Door::Grpc].into_iter().enumerate() {
+        let before = healthy.stock("demo", "tea-sencha").await;
+        let ask = Ask::stock(&format!("{n}"), 3);
+        proxy.withhold(1, Withhold::Silence);
+        let Err(asked) = ask_until_withheld(&hanging, &proxy, door, &ask).await else {
+            panic!("{door:?}: the call had no commit");
+        };
+        let outcome = door.ask(&healthy.address, &ask).await;
+        assert!(matches!(outcome, Outcome::Own { replayed: true, .. }), "{door:?}: {outcome:?}");
+        assert_eq!(
+            door.ask(&healthy.address, &Ask::stock(&format!("{n}"), 5)).await,
+            Outcome::Reused,
+            "{door:?}"
+        );
+        let given_up = asked.await.expect("no panic");
+        assert_eq!(given_up, Outcome::Failed("DEADLINE_EXCEEDED".to_owned()), "{door:?}");
+        proxy.disarm();
+        assert_eq!(healthy.stock("demo", "tea-sencha").await, (before.0 + 3, before.1), "{door:?}");
+    }
 }

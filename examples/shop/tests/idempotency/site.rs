@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use drystone_testkit::{Database, Http, Postgres, Program};
+use drystone_testkit::{Database, Http, Program};
 use tempfile::TempDir;
 
 use crate::door::{Ask, Door, Outcome};
-use crate::support::{SPLIT, Shape, run};
+use crate::support::{SPLIT, Shape, migrated_database, run};
 
 /// How long anything may take that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The variable that says where the modules' data are.
+const STORE_URL: &str = "DRYSTONE__STORE__URL";
 
 /// A running shop.
 pub(crate) struct Site {
@@ -24,24 +27,12 @@ pub(crate) struct Site {
 
 /// What the environment says of the database.
 pub(crate) fn on_postgres(database: &Database) -> Vec<(String, String)> {
-    vec![("DRYSTONE__STORE__URL".to_owned(), database.url.clone())]
+    vec![(STORE_URL.to_owned(), database.url.clone())]
 }
 
 /// A database of the process's server, with the shop's schemas.
-pub(crate) async fn migrated() -> Database {
-    tokio::task::spawn_blocking(|| {
-        let database = Postgres::of_process().database().expect("a database");
-        let dir = TempDir::new().expect("a temporary directory");
-        let env = [
-            ("DRYSTONE__STORE__URL", database.url.as_str()),
-            ("DRYSTONE__STORE__OWNER_URL", database.owner_url.as_str()),
-        ];
-        let (status, said) = run(&["migrate"], dir.path(), &env).wait_for_end();
-        assert!(status.success(), "{status}: {said}");
-        database
-    })
-    .await
-    .expect("no panic")
+pub(crate) fn migrated() -> Database {
+    tokio::task::block_in_place(migrated_database)
 }
 
 impl Site {
@@ -63,6 +54,8 @@ impl Site {
         let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let site = Self { program, http, address, shape, env, data };
         site.ready().await;
+        let on_postgres = site.env.iter().any(|(name, _)| name == STORE_URL);
+        assert_ne!(site.data.path().join("modules").exists(), on_postgres, "files of SQLite or none");
         site
     }
 

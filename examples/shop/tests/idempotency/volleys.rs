@@ -176,19 +176,19 @@ async fn equal_requests_are_one_on_sqlite_taken_apart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_requests_are_one_on_postgres() {
-    let env = on_postgres(&migrated().await);
+    let env = on_postgres(&migrated());
     Replicas(vec![Site::start(Shape::Whole, &env).await]).withstand().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_requests_are_one_on_postgres_taken_apart() {
-    let env = on_postgres(&migrated().await);
+    let env = on_postgres(&migrated());
     Replicas(vec![Site::start(Shape::Split, &env).await]).withstand().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_requests_are_one_to_two_replicas_on_postgres() {
-    let env = on_postgres(&migrated().await);
+    let env = on_postgres(&migrated());
     let replicas = [Site::start(Shape::Whole, &env).await, Site::start(Shape::Whole, &env).await];
     Replicas(replicas.into()).withstand().await;
 }
