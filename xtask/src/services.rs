@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use crate::{Result, needs};
 
@@ -73,11 +73,13 @@ struct Server {
     port: u16,
     directory: PathBuf,
     shell: Child,
+    /// Closed when the server is to stop. Kept apart from the shell, whose `wait` would close it.
+    alive: Option<ChildStdin>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.shell.stdin.take());
+        drop(self.alive.take());
         // Nothing is left to do about a shell that cannot be waited for.
         let _ = self.shell.wait();
     }
@@ -108,7 +110,8 @@ fn start() -> Result<Server> {
     let mut first = [0; 5];
     let read = shell.stdout.take().map(|mut stdout| stdout.read_exact(&mut first));
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    let server = Server { url, port, directory, shell };
+    let alive = shell.stdin.take();
+    let server = Server { url, port, directory, shell, alive };
     if matches!(read, Some(Ok(()))) && first == *b"ready" {
         return Ok(server);
     }
@@ -145,6 +148,20 @@ mod tests {
              DRYSTONE__STORE__URL=postgres://shop@127.0.0.1:5433/postgres cargo run -- migrate"
         );
         assert_eq!(run, "DRYSTONE__STORE__URL=postgres://shop@127.0.0.1:5433/postgres cargo run");
+    }
+
+    #[test]
+    fn waiting_for_the_server_does_not_stop_it() {
+        let mut server = start().unwrap();
+        let (url, alive) = (server.url.clone(), server.alive.take());
+        let waiter = std::thread::spawn(move || server.shell.wait().unwrap());
+        // A shell whose input ended would stop the server within this second.
+        let psql = needs::postgres_binaries().unwrap().join("psql");
+        let output = Command::new(psql).args([&url, "-Atc", "select pg_sleep(1)"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!waiter.is_finished(), "the server still runs");
+        drop(alive);
+        assert!(waiter.join().unwrap().success());
     }
 
     #[test]

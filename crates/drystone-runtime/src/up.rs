@@ -147,6 +147,8 @@ impl Supervisor {
             command
                 .env(format!("{ENV_PREFIX}PROCESSES__{}__LISTEN", name.to_uppercase()), address.to_string());
         }
+        // The owner migrates; the processes do without.
+        command.env_remove(format!("{ENV_PREFIX}STORE__OWNER_URL"));
         // A process group of its own: Ctrl-C in a terminal reaches the parent alone, which stops the children in order.
         command
             .stdin(Stdio::piped())

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use drystone_call::{Code, Error, Home, Result, TenantId};
+use drystone_call::{Home, Result, TenantId};
 use tokio::io::{AsyncBufRead, AsyncWrite};
 
 use crate::archive::Section;
 use crate::metrics::StoreMetrics;
 use crate::postgres::PostgresModule;
 use crate::sqlite::SqliteModule;
-use crate::status::StoreStatus;
+use crate::status::{StoreStatus, TenantCounts};
 use crate::tenants::Tenant;
 
 /// An open store.
@@ -91,7 +91,19 @@ impl Backend {
     }
 
     pub(crate) async fn status(&self) -> Result<StoreStatus> {
-        Err(soon())
+        let metrics = self.metrics();
+        let mut status = StoreStatus {
+            module: self.home.module().to_owned(),
+            tenants: TenantCounts::of(&self.tenants().await?),
+            writers_waiting: metrics.writers_waiting,
+            claims: metrics.claims,
+            ..StoreStatus::default()
+        };
+        match &self.database {
+            Database::Sqlite(module) => module.status(&mut status).await?,
+            Database::Postgres(module) => module.status(&mut status).await?,
+        }
+        Ok(status)
     }
 
     pub(crate) async fn close(&self) -> Result<()> {
@@ -103,8 +115,4 @@ impl Backend {
             }
         }
     }
-}
-
-fn soon() -> Error {
-    Error::new(Code::Unimplemented, "not yet")
 }

@@ -191,6 +191,13 @@ pub(crate) fn group_lost() -> Error {
 
 /// The database did not answer.
 pub(crate) fn unreachable(cause: impl StdError + Send + Sync + 'static) -> Error {
+    if cause.to_string().contains("TLS handshake") {
+        return Error::failed_precondition(
+            "no protected connection to the database: its certificate must be for the host's name and of an authority of the system or of \
+             sslrootcert=FILE",
+        )
+        .caused_by(cause);
+    }
     Error::unavailable(UNREACHABLE).caused_by(cause)
 }
 

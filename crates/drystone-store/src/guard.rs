@@ -45,6 +45,19 @@ pub(crate) fn check(sql: &str) -> Result<(), Fault> {
     }
 }
 
+/// What [`check`] refuses, and what would change for whom a transaction works. Only PostgreSQL has settings that SQL can reach.
+pub(crate) fn check_postgres(sql: &str) -> Result<(), Fault> {
+    for name in ["set_config", "drystone_admit"] {
+        if sql.as_bytes().windows(name.len()).any(|part| part.eq_ignore_ascii_case(name.as_bytes())) {
+            return Err(Fault::Refused {
+                keyword: name.to_ascii_uppercase(),
+                remedy: "whose data a transaction sees follows from the call",
+            });
+        }
+    }
+    check(sql)
+}
+
 /// The first word after blanks, comments and stray semicolons.
 fn first_word(sql: &str) -> &str {
     let mut rest = sql;
@@ -82,6 +95,15 @@ mod tests {
         ] {
             assert!(check(sql).is_err(), "{sql}");
         }
+        for sql in [
+            "select set_config('app.tenant', 'b', true)",
+            "select \"SET_Config\" ('app.tenant', 'b', true)",
+            "select * from drystone_admit(1, 'b', '', '', '')",
+            "COMMIT",
+        ] {
+            assert!(check_postgres(sql).is_err(), "{sql}");
+        }
+        assert!(check_postgres("select current_setting('app.tenant')").is_ok());
         for sql in
             ["select 1", "insert into commits values (1)", "with a as (select 1) select * from a", "", "--"]
         {

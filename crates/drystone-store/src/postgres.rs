@@ -23,8 +23,10 @@ mod registry;
 mod roles;
 mod rows;
 mod started;
+mod status;
 mod step;
 mod tenants;
+mod tls;
 mod tx;
 
 pub use migrator::Migrator;

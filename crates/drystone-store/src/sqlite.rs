@@ -18,10 +18,12 @@ mod read;
 mod registry;
 mod schema;
 mod statement;
+mod status;
 mod tenants;
 mod tx;
 mod writer;
 
 pub(crate) use module::SqliteModule;
+pub(crate) use queue::Held;
 pub(crate) use read::SqliteRead;
 pub(crate) use tx::SqliteTx;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::migrate::{Migration, Step};
+use crate::tenants::{Tenant, TenantState};
+
 /// The condition of a store, for people and for `--json`. It holds no password.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -58,4 +61,37 @@ pub struct SchemaStatus {
     pub contract_pending: Vec<String>,
     /// Tenants' files that are not at the binary's version; they migrate when they open.
     pub files_behind: u64,
+}
+
+impl TenantCounts {
+    /// Counts tenants.
+    pub(crate) fn of(all: &[Tenant]) -> Self {
+        let mut counts = Self::default();
+        for tenant in all {
+            *match tenant.state {
+                TenantState::Active => &mut counts.active,
+                TenantState::Suspended => &mut counts.suspended,
+                TenantState::Importing => &mut counts.importing,
+                TenantState::Deleting => &mut counts.deleting,
+            } += 1;
+        }
+        counts
+    }
+}
+
+impl SchemaStatus {
+    /// Compares what the binary brings with the names of what has run.
+    pub(crate) fn of(of: &str, all: &[Migration], applied: &[String]) -> Self {
+        let left = |step: Step| -> Vec<String> {
+            let left = all.iter().filter(|one| one.step == step && !applied.iter().any(|name| name == one.name));
+            left.map(|one| one.name.to_owned()).collect()
+        };
+        Self {
+            of: of.to_owned(),
+            applied: applied.len() as u64,
+            pending: left(Step::Expand),
+            contract_pending: left(Step::Contract),
+            files_behind: 0,
+        }
+    }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::backend::{Backend, Database};
 use crate::clock::{millis, moment};
 use crate::keys::Record;
+use crate::native::Native;
 use crate::params::Params;
 use crate::postgres::{OwnRecord, PostgresTx, Purpose};
 use crate::query::{Query, Run};
@@ -79,6 +80,32 @@ impl<'a> Tx<'a> {
     /// A statement. The text is the same on both databases: `$1`, `returning`, `on conflict`.
     pub fn query<'q>(&'q mut self, sql: &'q str) -> Query<'q, Self> {
         Query::new(self, sql)
+    }
+
+    /// The database's own connection, in this transaction: for what only one of the databases has, or for another library.
+    ///
+    /// The wall stands there too, and what is done goes with the transaction. Outside the promise: a statement that ends the transaction, changes its
+    /// settings (`set`, `set_config`) or those of the session; a future of the connection that is dropped before it is done; and on SQLite, what a
+    /// statement that failed has left. On SQLite the authorizer refuses transaction control, `attach` and pragmas.
+    ///
+    /// ```ignore
+    /// if let Native::Postgres(client) = tx.native().await? {
+    ///     client.execute("select pg_advisory_xact_lock($1)", &[&7_i64]).await?;
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `TX_HELD_TOO_LONG`, and what keeps the transaction from beginning.
+    pub async fn native(&mut self) -> Result<Native<'_>> {
+        // Looked at first, since what is handed out borrows the transaction.
+        if let On::Postgres(tx) = self.on()? {
+            let done = tx.flush().await;
+            self.noting(done)?;
+        }
+        match self.on()? {
+            On::Sqlite(tx) => tx.native().map(Native::Sqlite),
+            On::Postgres(tx) => tx.client().map(Native::Postgres),
+        }
     }
 
     /// Who is asking and under which limits.

@@ -8,6 +8,8 @@ mod ends;
 mod isolation;
 #[path = "support/keyed.rs"]
 mod keyed;
+#[path = "conformance/queue.rs"]
+mod queue;
 #[path = "conformance/rows.rs"]
 mod rows;
 #[path = "conformance/walls.rs"]
@@ -65,6 +67,8 @@ suite! {
         a_snapshot_does_not_move a_transaction_held_too_long write_skew_does_not_happen read_committed_locks_rows_where_asked keys_of_shared_data_are_found
         a_failed_statement_ends_the_transaction times_are_whole_microseconds;
     isolation: write_skew_is_the_same_for_callers no_update_is_lost no_phantom_takes_the_seat;
+    queue: queued_statements_run_in_order a_queued_failure_shows_at_the_next_step a_queued_failure_shows_at_the_commit
+        a_refusal_takes_the_place_of_a_queued_failure;
     walls: tenants_see_their_own shared_data_is_of_no_tenant a_conflict_is_already_exists a_broken_rule_is_a_failed_precondition
         control_is_refused several_statements_are_refused a_snapshot_does_not_write migrations_run_once
         an_edited_migration_is_refused an_older_binary_works_until_something_is_taken_away callers_see_no_sql a_slow_statement_meets_the_deadline

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use drystone_call::Error;
-use drystone_store::{Migrated, Migrator, Steps, Store};
+use drystone_store::{Migrated, Migrator, Steps, Store, TenantState};
 
 use super::everywhere::running;
 use crate::admin::Peer;
@@ -150,18 +150,30 @@ async fn sqlite(stores: &Stores, plan: &ModulePlan, running: &[Peer]) -> Result<
     let store = stores.open_at(stores.place(), plan).await?;
     let opened = every_file(&store).await;
     store.close().await.map_err(refused)?;
-    let opened = opened.map_err(refused)?;
-    Ok(vec![format!("the shared file and {opened} files of tenants are at this version")])
+    let (opened, left) = opened.map_err(refused)?;
+    let mut line = format!("the shared file and {opened} files of tenants are at this version");
+    if left > 0 {
+        let _ = write!(line, "; {left} of interrupted imports or deletions were left alone");
+    }
+    Ok(vec![line])
 }
 
-/// Opens the file of each tenant; the number of tenants.
-async fn every_file(store: &Store) -> Result<usize, Error> {
-    let tenants = store.tenants().all().await?;
-    for tenant in &tenants {
-        // The sum of an archive is of no use here: reading a tenant's data in whatever state opens its file.
-        store.tenants().export(&tenant.name, &mut tokio::io::sink()).await?;
+/// Opens the file of each tenant; how many were opened, and how many were not.
+async fn every_file(store: &Store) -> Result<(usize, usize), Error> {
+    let (tenants, mut opened, mut left) = (store.tenants(), 0, 0);
+    for tenant in tenants.all().await? {
+        match tenant.state {
+            TenantState::Active => opened += 1,
+            TenantState::Suspended => {
+                // No call may look into it: an archive may, and nobody keeps it.
+                tenants.export(&tenant.name, &mut tokio::io::sink()).await?;
+                opened += 1;
+            }
+            TenantState::Importing | TenantState::Deleting => left += 1,
+        }
     }
-    Ok(tenants.len())
+    tenants.each(async |mut cx| store.read(&mut cx).await.map(drop)).await?;
+    Ok((opened, left))
 }
 
 fn refused(error: Error) -> StartError {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use drystone_call::{Error, Result};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error as PgError, NoTls};
+use tokio_postgres::{Client, Config, Error as PgError};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::tls;
 use crate::error::unreachable;
 
 /// A server that does not take a connection within this time counts as unreachable.
@@ -24,17 +26,20 @@ const USER_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub(crate) struct Server {
     config: Config,
+    tls: MakeRustlsConnect,
 }
 
 impl Server {
     /// Reads a connection string.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` if it is not one.
+    /// `INVALID_ARGUMENT` if it is not one, `FAILED_PRECONDITION` if the file of authorities that it names cannot be used.
     pub(crate) fn parse(url: &SecretString) -> Result<Self> {
-        let mut config = Config::from_str(url.expose_secret()).map_err(|cause| {
+        let (text, said) = tls::split(url.expose_secret());
+        let mut config = Config::from_str(&text).map_err(|cause| {
             Error::invalid_argument("the PostgreSQL connection string cannot be read").caused_by(cause)
         })?;
+        let tls = said.connector(said.protection(&config)?, &mut config)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -43,7 +48,7 @@ impl Server {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(USER_TIMEOUT);
         }
-        Ok(Self { config })
+        Ok(Self { config, tls })
     }
 
     /// The user of the connection string.
@@ -63,14 +68,14 @@ impl Server {
         if let Some(password) = password {
             config.password(password.expose_secret());
         }
-        Self { config }
+        Self { config, tls: self.tls.clone() }
     }
 
     /// The same server, with a name for what connects, as `pg_stat_activity` shows it.
     pub(crate) fn named(&self, name: &str) -> Self {
         let mut config = self.config.clone();
         config.application_name(name);
-        Self { config }
+        Self { config, tls: self.tls.clone() }
     }
 
     /// The same server, with more settings for the session: as in `-c search_path=orders`.
@@ -80,7 +85,7 @@ impl Server {
             Some(before) => config.options(format!("{before} {options}")),
             None => config.options(options),
         };
-        Self { config }
+        Self { config, tls: self.tls.clone() }
     }
 
     /// One connection of its own.
@@ -93,7 +98,7 @@ impl Server {
 
     /// One connection of its own, and the task that carries it.
     pub(crate) async fn open(&self) -> Result<(Client, JoinHandle<()>), PgError> {
-        let (client, connection) = self.config.connect(NoTls).await?;
+        let (client, connection) = self.config.connect(self.tls.clone()).await?;
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(target: "drystone::store", %error, "a connection ended");
@@ -104,7 +109,7 @@ impl Server {
 
     /// Asks the server to stop what runs on a connection.
     pub(crate) async fn cancel(&self, client: &Client) -> Result<(), PgError> {
-        client.cancel_token().cancel_query(NoTls).await
+        client.cancel_token().cancel_query(self.tls.clone()).await
     }
 }
 

@@ -9,6 +9,7 @@ use super::names::{literal, quoted};
 use super::pool::{Conn, Left, Pool, Pooled, Schema, connection, give_back};
 use super::registry::TenantUse;
 use crate::error::{Fault, StatementError, is_lost};
+use crate::guard;
 use crate::params::{Bound, Params};
 use crate::tx::Isolation;
 
@@ -60,6 +61,9 @@ impl Scope {
     }
 }
 
+/// Says whether the transaction still stands, for in one that failed it fails.
+const PROBE: &str = "select";
+
 /// A statement that goes with the next batch.
 pub(crate) struct Queued {
     pub(crate) sql: Box<str>,
@@ -106,6 +110,8 @@ pub(crate) struct Open {
     /// Whether a statement has succeeded, so that the transaction cannot be moved to another connection unseen.
     pub(crate) touched: bool,
     pub(crate) queue: Vec<Queued>,
+    /// Whether the connection was handed out.
+    native: bool,
 }
 
 impl Open {
@@ -120,6 +126,7 @@ impl Open {
             busy: false,
             touched: false,
             queue: Vec::new(),
+            native: false,
         })
     }
 
@@ -158,13 +165,12 @@ impl Open {
         Some(if reset { format!("rollback; {begin}") } else { begin })
     }
 
-    /// Sends `begin` now, if it was not.
-    pub(crate) async fn begin_now(&mut self) -> Result<(), Failure> {
-        let Some(begin) = self.begin() else { return Ok(()) };
-        self.busy = true;
-        let done = self.conn().client().batch_execute(&begin).await;
-        self.busy = false;
-        done.map_err(|cause| Failure::ahead("begin", cause))
+    /// Sends everything that waits, so that the connection can be handed out.
+    pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
+        // A statement that fails on the connection itself is not seen here: asked again before the commit, the server says so.
+        self.ask(PROBE, &()).await?;
+        self.native = true;
+        Ok(())
     }
 
     /// The prepared statement. The first time on a connection it costs a round trip, and `begin` goes with it.
@@ -173,6 +179,8 @@ impl Open {
         if let Some(statement) = self.conn().statements(schema).get(sql) {
             return Ok(statement);
         }
+        // What is prepared has passed.
+        guard::check_postgres(sql).map_err(|fault| Failure::of(sql, fault))?;
         let begin = self.begin();
         let conn = self.conn();
         let mut ahead: Vec<Ahead<'_>> = Vec::new();
@@ -233,6 +241,9 @@ impl Open {
 
     /// Sends what waits, and then `commit`. Says whether `commit` was sent.
     pub(crate) async fn commit(&mut self) -> (bool, Result<(), Failure>) {
+        if self.native {
+            self.queue.push(Queued { sql: PROBE.into(), values: Box::new(()) });
+        }
         self.busy = true;
         let queue = std::mem::take(&mut self.queue);
         let done = match self.prepare_all(&queue).await {

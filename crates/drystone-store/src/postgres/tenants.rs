@@ -209,7 +209,7 @@ impl PostgresModule {
         self.server.with_options(&options).connect().await
     }
 
-    async fn on_shared(&self, purpose: Purpose, deadline: Instant) -> Result<PostgresTx> {
+    pub(crate) async fn on_shared(&self, purpose: Purpose, deadline: Instant) -> Result<PostgresTx> {
         let shared = self.shared.clone();
         let scope = Scope { tenant: None, in_use: None, purpose, shared, deadline };
         PostgresTx::begin(&self.pool, scope, self.config.hold_limit, &self.counters).await

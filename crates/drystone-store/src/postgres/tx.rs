@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use drystone_call::{Code, Error, KeyUse, Result};
 use tokio::time::Instant;
-use tokio_postgres::Row;
+use tokio_postgres::{Client, Row};
 
 use super::batch::Answer;
 use super::commit::{self, Ended};
@@ -17,7 +17,6 @@ use super::pool::Pool;
 use crate::error::{
     Fault, StatementError, failed_before, held_too_long, is_conflict, is_lost, is_outdated, too_late,
 };
-use crate::guard;
 use crate::keys::Record;
 use crate::metrics::Counters;
 use crate::params::{Bound, Params};
@@ -129,7 +128,6 @@ impl PostgresTx {
     /// Sends the statement with the next batch.
     pub(crate) fn queue(&mut self, sql: &str, values: Box<dyn Bound>) -> Result<()> {
         self.check()?;
-        guard::check(sql).map_err(|fault| StatementError::new(sql, fault))?;
         self.open()?.queue.push(Queued { sql: sql.into(), values });
         Ok(())
     }
@@ -139,9 +137,28 @@ impl PostgresTx {
         self.failed = true;
     }
 
+    /// The connection, once [`PostgresTx::flush`] has sent what waits.
+    pub(crate) fn client(&mut self) -> Result<&Client> {
+        Ok(self.open()?.conn().client())
+    }
+
+    /// Sends what waits, so that the connection can be handed out.
+    pub(crate) async fn flush(&mut self) -> Result<()> {
+        self.check()?;
+        let deadline = self.scope.deadline;
+        let flushed = tokio::time::timeout_at(deadline, self.open()?.flush()).await;
+        match flushed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(self.note(failure)),
+            Err(_) => {
+                self.failed = true;
+                Err(too_late("the database"))
+            }
+        }
+    }
+
     async fn run(&mut self, sql: &str, params: &impl Params) -> Result<Answer> {
         self.check()?;
-        guard::check(sql).map_err(|fault| StatementError::new(sql, fault))?;
         let deadline = self.scope.deadline;
         match tokio::time::timeout_at(deadline, self.send(sql, params)).await {
             Ok(done) => done,

@@ -45,6 +45,10 @@ impl Layout {
         }
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn shared(&self) -> PathBuf {
         self.root.join("shared.db")
     }

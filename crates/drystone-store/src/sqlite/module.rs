@@ -131,6 +131,13 @@ impl SqliteModule {
         Ok(Err(cell))
     }
 
+    /// The tenants' files that are open.
+    pub(crate) fn open_files(&self) -> Vec<(TenantId, Arc<DbFile>)> {
+        let open = self.opened();
+        let file = |(tenant, entry): (&TenantId, &Entry)| Some((tenant.clone(), Arc::clone(entry.file.get()?)));
+        open.files.iter().filter_map(file).collect()
+    }
+
     /// The place of a tenant's file, if it is open or being opened.
     pub(crate) fn cell(&self, tenant: &TenantId) -> Option<Cell> {
         self.opened().files.get(tenant).map(|entry| Arc::clone(&entry.file))

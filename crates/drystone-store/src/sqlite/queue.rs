@@ -186,6 +186,11 @@ impl Queue {
         state.waiters.clear();
     }
 
+    /// How long the transaction that writes has been open.
+    pub(crate) fn held_for(&self) -> Option<Duration> {
+        self.lock().holder.as_ref().map(|(_, since)| since.elapsed())
+    }
+
     /// Takes the writer from a holder who has held it too long; says when to look again, or `None` when nobody writes.
     fn look(self: &Arc<Self>) -> Option<Instant> {
         let mut state = self.lock();

@@ -84,8 +84,15 @@ fn applied(db: &Connection) -> rusqlite::Result<Vec<Applied>> {
 }
 
 /// Runs one migration, which may not end its transaction: the authorizer refuses that.
+///
+/// It is looked for once more where nobody else can write: when the call that opens a file is dropped, the opening goes on, and the next call opens the
+/// file a second time meanwhile.
 fn apply(conn: &Conn, migration: &Migration, now: i64) -> rusqlite::Result<()> {
     in_transaction(conn, || {
+        let known = "select exists (select 1 from drystone_migrations where version = ?)";
+        if conn.own(|db| db.query_row(known, [migration.version], |row| row.get(0)))? {
+            return Ok(());
+        }
         conn.db.execute_batch(migration.sql)?;
         let line = (migration.version, migration.name, migrate::checksum(migration), now);
         let insert = "insert into drystone_migrations (version, name, checksum, applied) values (?, ?, ?, ?)";
@@ -103,5 +110,29 @@ fn in_transaction(conn: &Conn, work: impl FnOnce() -> rusqlite::Result<()>) -> r
             }
             Err(cause)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conn::Durability;
+    use super::*;
+    use crate::migrate::Step;
+
+    #[test]
+    fn a_migration_that_another_opening_ran_meanwhile_is_not_run_again() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("demo.db");
+        let open = || Conn::writer(&path, Durability::default()).unwrap();
+        let name = "V0001__expand_create";
+        let migration =
+            Migration { version: 1, step: Step::Expand, name, sql: "create table items (id text) strict" };
+        let (first, second) = (open(), open());
+        migrate(&first, Kind::Tenant, &[], "demo.db", 7).unwrap();
+        for conn in [&first, &second] {
+            // Both have planned before one of them runs.
+            apply(conn, &migration, 7).unwrap();
+        }
+        assert_eq!(second.own(applied).unwrap().len(), 1);
     }
 }

@@ -15,6 +15,7 @@ use super::writer::{GroupEnd, Writer};
 use crate::error::{Fault, StatementError, failed_before, group_lost, held_too_long, too_late};
 use crate::keys::Record;
 use crate::metrics::Counters;
+use crate::native::SqliteNative;
 use crate::params::Params;
 use crate::row::FromRow;
 
@@ -54,6 +55,16 @@ impl SqliteTx {
 
     pub(crate) fn execute(&mut self, sql: &str, params: &impl Params) -> Result<u64> {
         self.run(sql, |db| statement::execute(db, sql, params))
+    }
+
+    /// The connection, in the transaction.
+    pub(crate) fn native(&mut self) -> Result<SqliteNative<'_>> {
+        self.check()?;
+        let held = self.hold.slot.lock();
+        if held.writer.is_none() {
+            return Err(held_too_long(self.hold.limit()));
+        }
+        Ok(SqliteNative::new(held, &mut self.failed))
     }
 
     /// Keeps anything more from happening but a refusal or a rollback.

@@ -146,7 +146,7 @@ pub(crate) async fn no_update_is_lost(world: World) {
     let count = Work {
         look: "select quantity from items where sku <> $1",
         may: |_| true,
-        act: "update items set quantity = $2 + 1 where sku <> $1",
+        act: "update items set quantity = cast($2 as bigint) + 1 where sku <> $1",
     };
     assert_eq!(meet(&world, count).await, ["first saw 5", "second saw 6"]);
     assert_eq!(rows(&world, ITEMS).await, [("stone".to_owned(), 7)]);

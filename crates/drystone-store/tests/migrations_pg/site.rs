@@ -1,5 +1,7 @@
 //! A database with an owner who is no superuser, and modules to migrate in it.
 
+#![allow(dead_code, reason = "each test binary uses the part that it needs")]
+
 use drystone_call::Home;
 use drystone_store::{Location, Migrated, Migration, Migrations, Migrator, Step, Steps, Store, StoreConfig};
 use drystone_testkit::{Database, Postgres};
@@ -35,11 +37,15 @@ impl Site {
         self.owner.replace("_owner", &format!("_{module}"))
     }
 
+    /// The connection string of a module's role.
+    pub(crate) fn url_of(&self, module: &str) -> String {
+        let user = self.owner.replace("_owner", "");
+        self.database.url.replace(&format!("{user}@"), &format!("{}@", self.role(module)))
+    }
+
     /// A session of a module's role.
     pub(crate) async fn session(&self, module: &str) -> Client {
-        let user = self.owner.replace("_owner", "");
-        let url = self.database.url.replace(&format!("{user}@"), &format!("{}@", self.role(module)));
-        login(&url).await
+        login(&self.url_of(module)).await
     }
 
     pub(crate) fn config(&self, module: &str, migrations: Migrations) -> StoreConfig {

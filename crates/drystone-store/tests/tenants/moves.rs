@@ -208,13 +208,14 @@ async fn an_export_that_nobody_reads_can_be_given_up() {
         fill(&world, "acme", 11, 1000).await;
         let (mut to, _archive) = tokio::io::duplex(64);
         let tenants = world.store.tenants();
-        let given_up = tokio::time::timeout(Duration::from_millis(200), tenants.export(&tenant("acme"), &mut to));
+        let acme = tenant("acme");
+        let given_up = tokio::time::timeout(Duration::from_millis(200), tenants.export(&acme, &mut to));
         assert!(given_up.await.is_err());
         // What the other half still has to notice takes a moment.
-        while let Err(error) = tenants.suspend(&tenant("acme")).await {
+        while let Err(error) = tenants.suspend(&acme).await {
             assert_eq!(error.code(), Code::Aborted, "{error:?}");
             tokio::task::yield_now().await;
         }
-        tenants.delete(&tenant("acme")).await.unwrap();
+        tenants.delete(&acme).await.unwrap();
     }
 }

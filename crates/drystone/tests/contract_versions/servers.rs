@@ -102,7 +102,9 @@ impl Place {
     }
 
     fn app(&self, version: Version, more: &str) -> App {
-        let data = self.dir.path().display().to_string();
+        // The versions follow one another in the files of SQLite, and stand side by side with a directory each on PostgreSQL.
+        let own = if self.store.is_empty() { String::new() } else { format!("{version:?}") };
+        let data = self.dir.path().join(own).display().to_string();
         let settings = format!(
             "[app]\ndata = {data:?}\ndrain = 2\n[tenants]\ncreate = [\"demo\"]\n{}{more}",
             self.store

@@ -22,6 +22,9 @@ impl Replicas {
 
     /// Everything that this suite asks of volleys, by both doors.
     async fn withstand(&self) {
+        for door in [Door::Rest, Door::Grpc] {
+            self.one_addition(door).await;
+        }
         let mut confirmed = 0;
         for door in [Door::Rest, Door::Grpc] {
             self.one_order(door).await;
@@ -36,6 +39,13 @@ impl Replicas {
             self.one_of_two_payloads(door).await;
             self.one_of_each_scope(door).await;
         }
+    }
+
+    /// Equal requests of a call with one short transaction: one effect.
+    async fn one_addition(&self, door: Door) {
+        let before = self.any().stock("demo", "tea-sencha").await;
+        self.one_outcome(door, &Ask::stock(&format!("addition-{door:?}"), 3)).await;
+        assert_eq!(self.any().stock("demo", "tea-sencha").await, (before.0 + 3, before.1), "{door:?}");
     }
 
     /// Equal requests: one order; every answer is that of the one or says that the one is running.
@@ -67,13 +77,13 @@ impl Replicas {
             let fits = matches!(outcome, Outcome::Own { .. } | Outcome::InUse);
             assert!(fits, "{door:?}, request {n}: {outcome:?}");
         }
-        assert_eq!(
-            own.iter().filter(|(_, replayed)| !replayed).count(),
-            1,
-            "handlers that answered: {door:?}"
-        );
-        let one = own[0].0.clone();
-        assert!(own.iter().all(|(bytes, _)| **bytes == one), "{door:?}: different answers");
+        let one = own.first().expect("an outcome").0.clone();
+        for (bytes, _) in &own {
+            let texts = [&one, *bytes].map(|bytes| String::from_utf8_lossy(bytes));
+            assert_eq!(texts[0], texts[1], "{door:?}: two answers to {ask:?}");
+        }
+        let first = own.iter().filter(|(_, replayed)| !replayed).count();
+        assert_eq!(first, 1, "{door:?}: answers that are not from the record");
         for ((to, ask), _) in asks.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::InUse) {
             let (again, replayed) = settled(door, to, ask).await;
             assert!(replayed && again == one, "{door:?}: {}", String::from_utf8_lossy(&again));
@@ -143,7 +153,10 @@ impl Replicas {
             let of_scope: Vec<Outcome> = outcomes.iter().skip(n).step_by(scopes.len()).cloned().collect();
             let own = own(&of_scope);
             let first = own.iter().filter(|(_, replayed)| !replayed).count();
-            assert_eq!(first, 1, "{door:?}: handlers that answered {scope:?}: {of_scope:?}");
+            assert_eq!(
+                first, 1,
+                "{door:?}: answers that are not from the record, to {scope:?}: {of_scope:?}"
+            );
             assert!(
                 own.iter().all(|(bytes, _)| *bytes == own[0].0),
                 "{door:?}: different answers to {scope:?}"

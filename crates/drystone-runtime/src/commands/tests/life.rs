@@ -7,6 +7,7 @@ use drystone_call::{Error, PlatformReason};
 use drystone_store::TenantState::{Active, Suspended};
 
 use super::*;
+use crate::admin::peers;
 use crate::tasks::START_ATTEMPTS;
 
 const SPLIT: &str = "[processes.side]\nmodules = [\"tags\"]\n";
@@ -17,6 +18,15 @@ async fn a_tenant_lives_through_the_sockets_of_two_processes() {
     world.settings.push_str(SPLIT);
     let running = world.start().await;
     assert!(world.file("run/main.sock").exists() && world.file("run/side.sock").exists());
+
+    let peers = peers(world.data.path()).await.unwrap();
+    let hosts = peers.iter().map(|peer| (&*peer.about().process, &*peer.about().modules));
+    assert_eq!(
+        hosts.collect::<Vec<_>>(),
+        [("main", &["notes".to_owned()][..]), ("side", &["tags".to_owned()])]
+    );
+    let elsewhere = peers[0].tenants("tags").await.unwrap_err();
+    assert_eq!(elsewhere.message(), "process `main` hosts no module `tags`");
 
     let unknown = note(&running, "notes", "acme", 1, "one").await.unwrap_err();
     assert!(unknown.is(PlatformReason::TenantUnknown), "{unknown:?}");
