@@ -98,7 +98,7 @@ pub(crate) enum Db {
 /// Runs `tenants ...`.
 pub(crate) async fn tenants(app: &App, settings: &Settings, what: Tenants) -> Result<(), StartError> {
     let everywhere = Everywhere::open(app, settings).await?;
-    let done = tenants_of(&everywhere, what).await;
+    let done = Box::pin(tenants_of(&everywhere, what)).await;
     everywhere.close().await;
     done
 }
@@ -113,14 +113,16 @@ async fn tenants_of(all: &Everywhere, what: Tenants) -> Result<(), StartError> {
         Tenants::Resume { name: text } => lifecycle::resume(all, &name(&text)?).await,
         Tenants::List { json } => listing::run(all, json).await,
         Tenants::Delete { name: text, yes } => deletion::run(all, &name(&text)?, yes.as_deref()).await,
-        Tenants::Export { name: text, to, live } => archive::export(all, &name(&text)?, &to, live).await,
+        Tenants::Export { name: text, to, live } => {
+            Box::pin(archive::export(all, &name(&text)?, &to, live)).await
+        }
         Tenants::Import { file, name: text } => {
             let name = text.as_deref().map(name).transpose()?;
-            archive::import(all, &file, name).await
+            Box::pin(archive::import(all, &file, name)).await
         }
         Tenants::Move(Move { name: text, to, .. }) => {
             let name = text.as_deref().map(name).transpose()?;
-            moving::run(all, name, &to).await
+            Box::pin(moving::run(all, name, &to)).await
         }
     }
 }

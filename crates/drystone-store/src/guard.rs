@@ -8,11 +8,12 @@ use crate::error::Fault;
 const CONTROL: &str = "end it with commit, commit_with, refuse or drop";
 const MAINTENANCE: &str = "it belongs to the store or to a migration";
 
-const REFUSED: [(&str, &str); 18] = [
+const REFUSED: [(&str, &str); 19] = [
     ("abort", CONTROL),
     ("attach", "each module has its own database; call the other module"),
     ("begin", CONTROL),
     ("commit", CONTROL),
+    ("declare", "a cursor can outlive its transaction and show its rows to the next tenant; use a query"),
     ("detach", "each module has its own database; call the other module"),
     ("discard", MAINTENANCE),
     ("do", MAINTENANCE),

@@ -112,6 +112,12 @@ pub(crate) fn busy(tenant: &TenantId) -> Error {
     Error::aborted(format!("another operation on tenant {tenant} is running; try again when it is done"))
 }
 
+/// Runs a change in a task of its own: half of one would be worse than one that the caller does not wait for.
+async fn to_the_end<T: Send + 'static>(change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(change).await.map_err(|cause| Error::internal("a change of a tenant failed").caused_by(cause))?
+}
+
+/// The life cycle. A change that has begun goes on to its end, also when its future is dropped.
 impl Tenants {
     pub(crate) fn new(store: Store) -> Self {
         Self(store)
@@ -139,7 +145,8 @@ impl Tenants {
     /// # Errors
     /// If the store does not answer.
     pub async fn create(&self, tenant: &TenantId) -> Result<bool> {
-        self.0.backend()?.create_tenant(tenant).await
+        let (backend, tenant) = (self.0.backend()?, tenant.clone());
+        to_the_end(async move { backend.create_tenant(&tenant).await }).await
     }
 
     /// Refuses calls for a tenant from now on, and returns when nobody works for it any more, in whatever process. Can be repeated.
@@ -148,7 +155,8 @@ impl Tenants {
     /// `TENANT_UNKNOWN`; `FAILED_PRECONDITION` if it is being imported or deleted; `DEADLINE_EXCEEDED` if somebody still works for it after a minute: calls are
     /// refused by then, and repeating this waits on; `ABORTED` while another operation on the tenant runs.
     pub async fn suspend(&self, tenant: &TenantId) -> Result<()> {
-        self.0.backend()?.suspend_tenant(tenant).await
+        let (backend, tenant) = (self.0.backend()?, tenant.clone());
+        to_the_end(async move { backend.suspend_tenant(&tenant).await }).await
     }
 
     /// Lets calls in again for a tenant that is suspended or was imported.
@@ -156,7 +164,8 @@ impl Tenants {
     /// # Errors
     /// `TENANT_UNKNOWN`; `FAILED_PRECONDITION` if it is being deleted; `ABORTED` while another operation on the tenant runs.
     pub async fn resume(&self, tenant: &TenantId) -> Result<()> {
-        self.0.backend()?.resume_tenant(tenant).await
+        let (backend, tenant) = (self.0.backend()?, tenant.clone());
+        to_the_end(async move { backend.resume_tenant(&tenant).await }).await
     }
 
     /// Deletes a tenant with all its data. What was interrupted, by a crash or an error, is listed as [`TenantState::Deleting`] and can be repeated.
@@ -164,7 +173,8 @@ impl Tenants {
     /// # Errors
     /// `TENANT_UNKNOWN`; `FAILED_PRECONDITION` if it is active; otherwise as [`Tenants::suspend`].
     pub async fn delete(&self, tenant: &TenantId) -> Result<()> {
-        self.0.backend()?.delete_tenant(tenant).await
+        let (backend, tenant) = (self.0.backend()?, tenant.clone());
+        to_the_end(async move { backend.delete_tenant(&tenant).await }).await
     }
 
     /// Writes the module's section of a tenant's archive, from one snapshot, and says what it holds.

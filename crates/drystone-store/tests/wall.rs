@@ -21,7 +21,7 @@ use site::Site;
 use world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite() {
+async fn nothing_crosses_the_wall_on_sqlite() {
     for (name, attack) in statements::ATTACKS {
         println!("{name}");
         attack(World::sqlite().await, false).await;
@@ -30,7 +30,7 @@ async fn sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres() {
+async fn nothing_crosses_the_wall_on_postgres() {
     for (name, attack) in statements::ATTACKS {
         println!("{name}");
         let database =
@@ -49,6 +49,6 @@ async fn postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn outside_the_promise() {
+async fn what_is_outside_the_promise_is_written_down() {
     outside::what_is_written_down_is_so(native::seeded(Site::new().await).await).await;
 }

@@ -14,5 +14,7 @@ mod replies;
 mod site;
 #[path = "support/shop.rs"]
 mod support;
+#[path = "idempotency/trial.rs"]
+mod trial;
 #[path = "idempotency/volleys.rs"]
 mod volleys;

@@ -143,7 +143,7 @@ async fn import(
     Path((module, tenant)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let tenant = TenantId::new(&tenant).map(Some).map_err(Error::from);
+    let tenant = TenantId::new(&tenant).map(Some);
     answer(into_store(admin.store(&module), tenant, request).await)
 }
 

@@ -64,14 +64,16 @@ impl Reach {
     }
 
     /// Writes the section of a tenant, or that of the data of no tenant.
+    ///
+    /// Boxed, as the import is: these are the largest futures of a command, and a move has both.
     pub(super) async fn export<W>(&self, of: Option<&TenantId>, to: &mut W) -> Result<Section>
     where
         W: AsyncWrite + Unpin + Send,
     {
         match (self, of) {
-            (Self::Own(store), Some(tenant)) => store.tenants().export(tenant, to).await,
-            (Self::Own(store), None) => store.tenants().export_shared(to).await,
-            (Self::Process { peer, module }, of) => peer.export(module, of, to).await,
+            (Self::Own(store), Some(tenant)) => Box::pin(store.tenants().export(tenant, to)).await,
+            (Self::Own(store), None) => Box::pin(store.tenants().export_shared(to)).await,
+            (Self::Process { peer, module }, of) => Box::pin(peer.export(module, of, to)).await,
         }
     }
 
@@ -81,9 +83,9 @@ impl Reach {
         R: AsyncBufRead + Unpin + Send,
     {
         match (self, of) {
-            (Self::Own(store), Some(tenant)) => store.tenants().import(tenant, from).await,
-            (Self::Own(store), None) => store.tenants().import_shared(from).await,
-            (Self::Process { peer, module }, of) => peer.import(module, of, from).await,
+            (Self::Own(store), Some(tenant)) => Box::pin(store.tenants().import(tenant, from)).await,
+            (Self::Own(store), None) => Box::pin(store.tenants().import_shared(from)).await,
+            (Self::Process { peer, module }, of) => Box::pin(peer.import(module, of, from)).await,
         }
     }
 

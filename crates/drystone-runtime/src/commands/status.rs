@@ -14,12 +14,19 @@ use crate::settings::Settings;
 use crate::stores::{Stores, whole};
 use crate::{App, StartError};
 
+/// A process that hosts a module.
+#[derive(Debug, Serialize)]
+struct Host {
+    name: String,
+    pid: u32,
+}
+
 /// One module's store.
 #[derive(Debug, Serialize)]
 struct Line {
     module: String,
     /// The processes that host the module now.
-    processes: Vec<String>,
+    processes: Vec<Host>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<StoreStatus>,
     /// Why there is no status.
@@ -51,7 +58,8 @@ async fn line(stores: &Stores, plan: &ModulePlan, peers: &[Peer]) -> Line {
         Ok(status) => (Some(status), None),
         Err(problem) => (None, Some(problem)),
     };
-    let processes = hosts.iter().map(|peer| format!("{} ({})", peer.about().process, peer.about().pid));
+    let processes =
+        hosts.iter().map(|peer| Host { name: peer.about().process.clone(), pid: peer.about().pid });
     Line { module: plan.name.to_string(), processes: processes.collect(), status, problem }
 }
 
@@ -95,7 +103,8 @@ fn text(lines: &[Line]) -> String {
     ]);
     let mut notes = String::new();
     for line in lines {
-        let process = if line.processes.is_empty() { "-".to_owned() } else { line.processes.join(", ") };
+        let names: Vec<&str> = line.processes.iter().map(|host| host.name.as_str()).collect();
+        let process = if names.is_empty() { "-".to_owned() } else { names.join(", ") };
         let mut row = std::array::from_fn(|_| "-".to_owned());
         row[0].clone_from(&line.module);
         row[1] = process;

@@ -115,7 +115,10 @@ impl Kind {
             Self::Local => written(&read::<PrimitiveDateTime>(cell)?),
             Self::Date => written(&read::<Date>(cell)?),
             Self::Clock => written(&read::<Time>(cell)?),
-            Self::Json => written(&serde_json::from_str::<serde_json::Value>(text).map_err(said)?),
+            Self::Json => {
+                let value = written(&serde_json::from_str::<serde_json::Value>(text).map_err(said)?)?;
+                Ok(if prefers_integers(declared) { whole(value) } else { value })
+            }
             Self::Text | Self::Other => Ok(cell.clone()),
         }
     }
@@ -174,6 +177,21 @@ fn written(value: &impl ToSql) -> Converted {
 
 fn real(number: f64) -> Converted {
     if number.is_nan() { Err("SQLite keeps no NaN".to_owned()) } else { Ok(Cell::Real(number)) }
+}
+
+/// Whether SQLite keeps a real without a fraction as an integer in a column declared so: its rules of affinity.
+fn prefers_integers(declared: &str) -> bool {
+    let declared = declared.to_ascii_uppercase();
+    let says = |words: &[&str]| words.iter().any(|word| declared.contains(word));
+    says(&["INT"]) || !(declared.is_empty() || says(&["CHAR", "CLOB", "TEXT", "BLOB", "REAL", "FLOA", "DOUB", "ANY"]))
+}
+
+fn whole(cell: Cell) -> Cell {
+    match cell {
+        #[expect(clippy::cast_possible_truncation, reason = "what has no fraction and is smaller than 2^63 is exact")]
+        Cell::Real(number) if number.fract() == 0.0 && number.abs() < 9.223_372_036_854_775e18 => Cell::Int(number as i64),
+        other => other,
+    }
 }
 
 fn single(number: f64) -> Result<f64, String> {

@@ -29,10 +29,21 @@ impl PostgresModule {
     where
         W: AsyncWrite + Unpin + Send,
     {
-        let _claim = match tenant {
-            Some(tenant) => Some(self.claim_for_export(tenant).await?),
-            None => None,
+        let Some(tenant) = tenant else { return self.export_rows(None, to).await };
+        let exporting = async {
+            match self.find(tenant, Instant::now() + SOON).await? {
+                None => Err(unknown(tenant)),
+                Some((TenantState::Active | TenantState::Suspended, _)) => self.export_rows(Some(tenant), to).await,
+                Some((state, _)) => Err(wrong_state(tenant, state, "there is nothing complete to export")),
+            }
         };
+        self.claim(tenant).await?.during(exporting).await
+    }
+
+    async fn export_rows<W>(&self, tenant: Option<&TenantId>, to: &mut W) -> Result<Section>
+    where
+        W: AsyncWrite + Unpin + Send,
+    {
         let schema = self.schema_of(tenant);
         let client = self.session(schema).await?;
         // A snapshot that could have been taken while nobody worked, though others do.
@@ -61,15 +72,6 @@ impl PostgresModule {
         Ok(section)
     }
 
-    async fn claim_for_export(&self, tenant: &TenantId) -> Result<Client> {
-        let claim = self.claim(tenant).await?;
-        match self.find(tenant, Instant::now() + SOON).await? {
-            None => Err(unknown(tenant)),
-            Some((TenantState::Active | TenantState::Suspended, _)) => Ok(claim),
-            Some((state, _)) => Err(wrong_state(tenant, state, "there is nothing complete to export")),
-        }
-    }
-
     fn schema_of(&self, tenant: Option<&TenantId>) -> &str {
         if tenant.is_some() { &self.names.schema } else { &self.names.shared }
     }
@@ -79,14 +81,17 @@ impl PostgresModule {
     where
         R: AsyncBufRead + Unpin + Send,
     {
-        let _claim = self.start_import(tenant).await?;
-        let done = self.import_into(Some(tenant), from).await;
-        if done.is_err()
-            && let Err(error) = self.remove(tenant).await
-        {
-            tracing::error!(target: "drystone::store", tenant = tenant.as_str(), error = ?error, "an import that failed could not be removed");
-        }
-        done
+        let importing = async {
+            self.start_import(tenant).await?;
+            let done = self.import_into(Some(tenant), from).await;
+            if done.is_err()
+                && let Err(error) = self.remove(tenant).await
+            {
+                tracing::error!(target: "drystone::store", tenant = tenant.as_str(), error = ?error, "an import that failed could not be removed");
+            }
+            done
+        };
+        self.claim(tenant).await?.during(importing).await
     }
 
     /// Reads a section into the tables of no tenant, which must be empty.
@@ -118,7 +123,12 @@ impl PostgresModule {
 
     /// Deletes a tenant's rows, those first that refer to others, then its row in the registry.
     pub(crate) async fn delete_tenant(&self, tenant: &TenantId) -> Result<()> {
-        let client = self.start_delete(tenant).await?;
+        self.claim(tenant).await?.during(self.delete_rows(tenant)).await
+    }
+
+    async fn delete_rows(&self, tenant: &TenantId) -> Result<()> {
+        self.start_delete(tenant).await?;
+        let client = self.session(&self.names.schema).await?;
         client.execute("select set_config('app.tenant', $1, false)", &[&tenant.as_str()]).await?;
         let catalog = Catalog::read(&client, &self.names.schema, true).await?;
         for group in catalog.groups.iter().rev() {

@@ -22,7 +22,9 @@ use crate::tx::Isolation;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the server is waited for.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
-/// The pause between two looks at the other processes' leases.
+/// How long the lock of an operation that was given up may still stand while its connection closes.
+const CLOSES: Duration = Duration::from_secs(1);
+/// The pause between two looks at what other processes do.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The processes that live and have not followed a change.
@@ -69,25 +71,29 @@ impl PostgresModule {
 
     /// Refuses calls from now on and waits until no process works for the tenant.
     pub(crate) async fn suspend_tenant(&self, tenant: &TenantId) -> Result<()> {
-        let _claim = self.claim(tenant).await?;
-        let from = [TenantState::Active, TenantState::Suspended];
-        let Some(changed) = self.change(tenant, &from, TenantState::Suspended).await? else {
-            return Err(self.explain(tenant, "there is nothing to suspend").await?);
+        let suspending = async {
+            let from = [TenantState::Active, TenantState::Suspended];
+            let Some(changed) = self.change(tenant, &from, TenantState::Suspended).await? else {
+                return Err(self.explain(tenant, "there is nothing to suspend").await?);
+            };
+            self.followed(tenant, changed).await
         };
-        self.followed(tenant, changed).await
+        self.claim(tenant).await?.during(suspending).await
     }
 
     /// Lets calls in again.
     pub(crate) async fn resume_tenant(&self, tenant: &TenantId) -> Result<()> {
-        let _claim = self.claim(tenant).await?;
-        let from = [TenantState::Suspended, TenantState::Importing];
-        if self.change(tenant, &from, TenantState::Active).await?.is_some() {
-            return Ok(());
-        }
-        match self.find(tenant, Instant::now() + SOON).await? {
-            Some((TenantState::Active, _)) => Ok(()),
-            _ => Err(self.explain(tenant, "delete it to the end; it cannot come back").await?),
-        }
+        let resuming = async {
+            let from = [TenantState::Suspended, TenantState::Importing];
+            if self.change(tenant, &from, TenantState::Active).await?.is_some() {
+                return Ok(());
+            }
+            match self.find(tenant, Instant::now() + SOON).await? {
+                Some((TenantState::Active, _)) => Ok(()),
+                _ => Err(self.explain(tenant, "delete it to the end; it cannot come back").await?),
+            }
+        };
+        self.claim(tenant).await?.during(resuming).await
     }
 
     /// Says why a change was not possible.
@@ -97,14 +103,12 @@ impl PostgresModule {
     }
 
     /// Begins a deletion, which no process works against any more when this returns.
-    pub(crate) async fn start_delete(&self, tenant: &TenantId) -> Result<Client> {
-        let claim = self.claim(tenant).await?;
+    pub(crate) async fn start_delete(&self, tenant: &TenantId) -> Result<()> {
         let from = [TenantState::Suspended, TenantState::Importing, TenantState::Deleting];
         let Some(changed) = self.change(tenant, &from, TenantState::Deleting).await? else {
             return Err(self.explain(tenant, "suspend it first").await?);
         };
-        self.followed(tenant, changed).await?;
-        Ok(claim)
+        self.followed(tenant, changed).await
     }
 
     /// Removes a tenant whose data is gone.
@@ -116,10 +120,9 @@ impl PostgresModule {
     }
 
     /// Begins an import into a tenant that is not there.
-    pub(crate) async fn start_import(&self, tenant: &TenantId) -> Result<Client> {
-        let claim = self.claim(tenant).await?;
+    pub(crate) async fn start_import(&self, tenant: &TenantId) -> Result<()> {
         if self.insert(tenant, TenantState::Importing, Instant::now() + SOON).await? {
-            return Ok(claim);
+            return Ok(());
         }
         let found = self.find(tenant, Instant::now() + SOON).await?;
         Err(found.map_or_else(|| busy(tenant), |(state, _)| exists(tenant, state)))
@@ -192,15 +195,21 @@ impl PostgresModule {
         Ok(behind.into_iter().map(|(process,)| process).collect::<Vec<_>>().join(", "))
     }
 
-    /// A connection of its own that keeps other operations away from the tenant, in all processes, until it is dropped.
+    /// Keeps other operations away from the tenant, in all processes, until it is released or dropped.
     ///
     /// # Errors
     /// `ABORTED` while another one runs.
-    pub(crate) async fn claim(&self, tenant: &TenantId) -> Result<Client> {
-        let client = self.session(&self.names.schema).await?;
+    pub(crate) async fn claim(&self, tenant: &TenantId) -> Result<Claim> {
+        let claim = Claim(self.session(&self.names.schema).await?);
         let name = format!("{}.{tenant}", self.names.schema);
-        let sql = "select pg_try_advisory_lock(hashtextextended($1, 1))";
-        if client.query_one(sql, &[&name]).await?.try_get(0)? { Ok(client) } else { Err(busy(tenant)) }
+        let until = Instant::now() + CLOSES;
+        while !claim.0.query_one("select pg_try_advisory_lock(hashtextextended($1, 1))", &[&name]).await?.try_get(0)? {
+            if Instant::now() > until {
+                return Err(busy(tenant));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(claim)
     }
 
     /// A connection of its own, for work that takes its time.
@@ -213,6 +222,24 @@ impl PostgresModule {
         let shared = self.shared.clone();
         let scope = Scope { tenant: None, in_use: None, purpose, shared, deadline };
         PostgresTx::begin(&self.pool, scope, self.config.hold_limit, &self.counters).await
+    }
+}
+
+/// A tenant on which one operation works, as a lock of a connection of its own.
+pub(crate) struct Claim(pub(crate) Client);
+
+impl Claim {
+    /// Gives the tenant free before the operation's outcome is known, so that the next one finds it so.
+    async fn release(&self) {
+        // A connection that is lost has lost its lock too.
+        let _ = self.0.execute("select pg_advisory_unlock_all()", &[]).await;
+    }
+
+    /// Gives the tenant free when the operation has ended.
+    pub(crate) async fn during<T>(self, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        let done = operation.await;
+        self.release().await;
+        done
     }
 }
 

@@ -51,6 +51,8 @@ struct Open {
 struct Entry {
     file: Cell,
     used: u64,
+    /// Whether the file takes nobody in any more.
+    closing: bool,
 }
 
 impl SqliteModule {
@@ -118,6 +120,10 @@ impl SqliteModule {
         open.tick += 1;
         let tick = open.tick;
         if let Some(entry) = open.files.get_mut(tenant) {
+            if entry.closing {
+                self.registry.is_active(tenant)?;
+                return Err(Error::unavailable(format!("the file of tenant {tenant} is being closed; try again")));
+            }
             entry.used = tick;
             let cell = &entry.file;
             return Ok(cell.get().map_or_else(|| Err(Arc::clone(cell)), |file| Ok(Arc::clone(file))));
@@ -127,7 +133,7 @@ impl SqliteModule {
         }
         self.evict(&mut open);
         let cell = Arc::new(OnceCell::new());
-        open.files.insert(tenant.clone(), Entry { file: Arc::clone(&cell), used: tick });
+        open.files.insert(tenant.clone(), Entry { file: Arc::clone(&cell), used: tick, closing: false });
         Ok(Err(cell))
     }
 
@@ -141,6 +147,14 @@ impl SqliteModule {
     /// The place of a tenant's file, if it is open or being opened.
     pub(crate) fn cell(&self, tenant: &TenantId) -> Option<Cell> {
         self.opened().files.get(tenant).map(|entry| Arc::clone(&entry.file))
+    }
+
+    /// As [`SqliteModule::cell`]; from now on nobody new is let in.
+    pub(crate) fn closing(&self, tenant: &TenantId) -> Option<Cell> {
+        let mut open = self.opened();
+        let entry = open.files.get_mut(tenant)?;
+        entry.closing = true;
+        Some(Arc::clone(&entry.file))
     }
 
     /// Takes a file that was closed from those that are open.

@@ -66,7 +66,8 @@ impl SqliteModule {
     }
 
     async fn delete_claimed(&self, tenant: &TenantId, _: &Busy) -> Result<()> {
-        self.change(tenant, TenantState::Deleting).await?;
+        self.registry.set(tenant, TenantState::Deleting);
+        self.write_state(tenant, TenantState::Deleting).await?;
         self.close_file(tenant).await?;
         let path = self.files.layout.tenant(tenant);
         self.on_commit_thread(move || remove(&path)).await?;
@@ -80,18 +81,21 @@ impl SqliteModule {
     /// Begins an import: the row first, so that no file is without one.
     pub(crate) async fn start_import(&self, tenant: &TenantId) -> Result<Busy> {
         let busy = self.registry.claim(tenant)?;
+        if let Ok(state) = self.registry.state(tenant) {
+            return Err(exists(tenant, state));
+        }
         let path = self.files.layout.tenant(tenant);
-        if self.registry.state(tenant).is_err() && path.exists() {
+        if path.exists() {
             let place = path.display();
             return Err(Error::new(
                 Code::AlreadyExists,
                 format!("{place} is there, though nobody has created tenant {tenant}: move the file away"),
             ));
         }
-        if self.register(tenant, TenantState::Importing, Instant::now() + SOON).await? {
-            return Ok(busy);
-        }
-        Err(exists(tenant, self.registry.state(tenant)?))
+        // In memory first: what is given up between the two is listed too.
+        self.registry.add(tenant, TenantState::Importing, self.times().now);
+        let registered = self.register(tenant, TenantState::Importing, Instant::now() + SOON).await;
+        registered.map(|_| busy).inspect_err(|_| self.registry.remove(tenant))
     }
 
     /// Removes what an import that failed has left.
@@ -115,22 +119,27 @@ impl SqliteModule {
     }
 
     async fn change(&self, tenant: &TenantId, state: TenantState) -> Result<()> {
+        if !self.write_state(tenant, state).await? {
+            return Err(unknown(tenant));
+        }
+        self.registry.set(tenant, state);
+        Ok(())
+    }
+
+    /// Writes a tenant's state; `false` if it has no row.
+    async fn write_state(&self, tenant: &TenantId, state: TenantState) -> Result<bool> {
         let mut tx = self.begin_shared(Instant::now() + SOON).await?;
         let changed = tx.execute(
             "update drystone_tenants set state = $2 where name = $1",
             &(tenant.as_str(), state.as_str()),
         )?;
-        if changed == 0 {
-            return Err(unknown(tenant));
-        }
         tx.submit(None, None)?.ended().await?;
-        self.registry.set(tenant, state);
-        Ok(())
+        Ok(changed == 1)
     }
 
     /// Closes the file of a tenant that takes no new calls, when its writers and readers are done.
     async fn close_file(&self, tenant: &TenantId) -> Result<()> {
-        let Some(cell) = self.cell(tenant) else { return Ok(()) };
+        let Some(cell) = self.closing(tenant) else { return Ok(()) };
         let deadline = Instant::now() + PATIENCE;
         // Whoever opens the file now is waited for; whoever wants to later is refused by the state.
         let opened: Result<&Arc<DbFile>, ()> = cell.get_or_try_init(|| async { Err(()) }).await;

@@ -42,8 +42,10 @@ pub(crate) async fn a_damaged_archive_leaves_nothing(world: World) {
     for (from, to) in ends.iter().zip(&ends[1..]) {
         let without = [&archive[..*from], &archive[*to..]].concat();
         refused(&world, &without).await;
-        let twice = [&archive[..=*to], &archive[from + 1..]].concat();
-        refused(&world, &twice).await;
+        if *to + 1 < archive.len() {
+            let twice = [&archive[..=*to], &archive[from + 1..]].concat();
+            refused(&world, &twice).await;
+        }
     }
     let mut seeded = Seeded(3);
     for _ in 0..40 {
@@ -103,7 +105,7 @@ pub(crate) async fn an_import_that_was_given_up_can_be_deleted(world: World) {
     fill(&world, "acme", 5, 700).await;
     let archive = exported(&world.store, "acme").await.0;
     let (tenants, copy) = (world.store.tenants(), tenant("copy"));
-    for polls in (1..).step_by(3) {
+    for polls in (1..).step_by(5) {
         let mut from = archive.as_slice();
         let mut importing = Box::pin(tenants.import(&copy, &mut from));
         let mut polled = 0;
@@ -116,15 +118,18 @@ pub(crate) async fn an_import_that_was_given_up_can_be_deleted(world: World) {
         })
         .await;
         drop(importing);
-        if let Some(done) = done {
-            done.unwrap();
-            break;
+        match done {
+            Some(Ok(_)) => break,
+            // What was submitted when it was given up has come through since.
+            Some(Err(error)) => assert!([Code::AlreadyExists, Code::Aborted].contains(&error.code()), "{error:?}"),
+            None => {}
         }
-        if world.states().await.iter().any(|(name, _)| name == "copy") {
-            while let Err(error) = tenants.delete(&copy).await {
-                assert_eq!(error.code(), Code::Aborted, "{error:?}");
-                tokio::task::yield_now().await;
+        while let Err(error) = tenants.delete(&copy).await {
+            match error.code() {
+                Code::NotFound => break,
+                code => assert_eq!(code, Code::Aborted, "{error:?}"),
             }
+            tokio::task::yield_now().await;
         }
     }
     tenants.resume(&copy).await.unwrap();

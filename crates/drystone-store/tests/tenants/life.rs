@@ -165,46 +165,44 @@ pub(crate) async fn a_thousand_tenants_are_listed_fast(mut world: World) {
     assert!(from.elapsed() < Duration::from_secs(2), "{:?}", from.elapsed());
 }
 
-/// Given up at each of its awaits in turn, it leaves a tenant that is listed and can be deleted.
-pub(crate) async fn a_deletion_can_be_repeated(world: World) {
+/// A change that has begun goes on, though nobody waits for it.
+pub(crate) async fn a_deletion_that_nobody_waits_for_goes_on(world: World) {
     let (tenants, acme) = (world.store.tenants(), tenant("acme"));
-    let mut interrupted = 0;
-    for polls in 1.. {
+    world.add(&mut world.cx(), "stone", 1).await.unwrap();
+    tenants.suspend(&acme).await.unwrap();
+    assert!(tenants.delete(&acme).now_or_never().is_none());
+    while !world.states().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.files(), [""; 0].map(std::path::PathBuf::from));
+}
+
+/// Leaves a tenant as a crash would in the middle of an operation.
+async fn crash(world: &mut World, state: &str) {
+    let mut cx = world.cx();
+    let shared = world.store.shared();
+    let mut tx = shared.begin(&mut cx).await.unwrap();
+    let update = "update drystone_tenants set state = $1 where name = 'acme'";
+    assert_eq!(tx.query(update).bind((state,)).execute().await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    world.reopen().await;
+}
+
+pub(crate) async fn what_a_crash_left_can_be_deleted(mut world: World) {
+    for (state, expected) in [("deleting", TenantState::Deleting), ("importing", TenantState::Importing)] {
+        let acme = tenant("acme");
         world.add(&mut world.cx(), "stone", 1).await.unwrap();
-        tenants.suspend(&acme).await.unwrap();
-        let mut deleting = Box::pin(tenants.delete(&acme));
-        let mut polled = 0;
-        let done = std::future::poll_fn(|cx| {
-            polled += 1;
-            match deleting.poll_unpin(cx) {
-                std::task::Poll::Pending if polled >= polls => std::task::Poll::Ready(None),
-                poll => poll.map(Some),
-            }
-        })
-        .await;
-        drop(deleting);
-        if let Some(done) = done {
-            done.unwrap();
-            break;
+        crash(&mut world, state).await;
+        assert_eq!(world.states().await, [("acme".to_owned(), expected)]);
+        check_refused(&world, PlatformReason::TenantSuspended).await;
+        let tenants = world.store.tenants();
+        if expected == TenantState::Deleting {
+            let error = tenants.resume(&acme).await.unwrap_err();
+            assert_eq!(error.message(), "tenant acme is deleting: delete it to the end; it cannot come back");
         }
-        interrupted += 1;
-        let states = world.states().await;
-        if !states.is_empty() {
-            assert!([TenantState::Suspended, TenantState::Deleting].contains(&states[0].1), "{states:?}");
-            check_refused(&world, PlatformReason::TenantSuspended).await;
-            // What was given up may hold the tenant for a moment.
-            while let Err(error) = tenants.delete(&acme).await {
-                let gone = reason_of(&error) == Some(PlatformReason::TenantUnknown);
-                assert!(gone || error.code() == Code::Aborted, "{error:?}");
-                if gone {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-        }
+        tenants.delete(&acme).await.unwrap();
         assert_eq!(world.states().await, []);
         assert_eq!(world.files(), [""; 0].map(std::path::PathBuf::from));
-        assert_eq!(world.skus(&mut world.cx()).await, [""; 0], "after {polls} polls");
+        assert_eq!(world.skus(&mut world.cx()).await, [""; 0]);
     }
-    assert!(interrupted > 2, "{interrupted}");
 }

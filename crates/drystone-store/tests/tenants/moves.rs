@@ -197,6 +197,7 @@ async fn what_the_other_database_cannot_keep_is_named() {
         // What only this database keeps survives within it.
         let again = World::postgres().await;
         again.store.tenants().import(&tenant(name), &mut archive.as_slice()).await.unwrap();
+        again.store.tenants().resume(&tenant(name)).await.unwrap();
         assert_eq!(exported(&again.store, name).await.0, archive);
     }
 }

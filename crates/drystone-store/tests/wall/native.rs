@@ -175,7 +175,8 @@ pub(crate) async fn settings_and_roles_do_not_open_it(site: &Site) {
     }
     // Who may not pass a right on is not told so, and passes nothing on.
     client.batch_execute("grant select on items to public").await.unwrap();
-    let open = "select 1 from pg_class, aclexplode(relacl) a where oid = 'stock.items'::regclass and a.grantee = 0";
+    let open =
+        "select 1 from pg_class, aclexplode(relacl) a where oid = 'stock.items'::regclass and a.grantee = 0";
     assert_eq!(count(&client, open).await, 0);
     // Asked to do without the wall, the server refuses rather than shows.
     client.batch_execute("set local row_security = off").await.unwrap();

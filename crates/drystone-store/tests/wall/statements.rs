@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use drystone_call::Code;
+use drystone_store::Native;
 use uuid::Uuid;
 
 use crate::world::{Item, World};
@@ -16,6 +17,7 @@ macro_rules! attacks {
 pub(crate) const ATTACKS: &[(&str, Attack)] = attacks! {
     reading_sees_nothing changing_changes_nothing another_tenant_cannot_be_named an_upsert_meets_its_own_rows_only
     a_foreign_key_does_not_reach_across the_same_key_is_free_for_everybody
+    whose_data_it_is_cannot_be_changed the_native_connection_is_behind_the_wall
 };
 
 /// A row of `other`, with everything about it that an attacker could guess.
@@ -35,7 +37,7 @@ async fn untouched(world: &World, item: &Item) {
     let mut other = world.cx_of("other");
     let mut read = world.store.read(&mut other).await.unwrap();
     let items: Vec<Item> = read.query("select id, sku, quantity from items").all().await.unwrap();
-    assert_eq!(items, [item.clone()]);
+    assert_eq!(items, std::slice::from_ref(item));
     let lines: Vec<(i64, Uuid)> = read.query("select id, item from lines").all().await.unwrap();
     assert_eq!(lines, [(1, item.id)]);
     assert_eq!(read.query("select words from kinds").one::<(String,)>().await.unwrap().0, "secret");
@@ -210,6 +212,56 @@ async fn the_same_key_is_free_for_everybody(world: World, _: bool) {
     tx.commit().await.unwrap();
     untouched(&world, &item).await;
     assert_eq!(world.skus(&mut world.cx()).await, ["theirs"]);
+}
+
+async fn whose_data_it_is_cannot_be_changed(world: World, _: bool) {
+    let item = theirs(&world).await;
+    for sql in [
+        "select set_config('app.tenant', 'other', true)",
+        "with a as (select Set_Config('app.tenant', 'other', true)) select * from a, items",
+        "set app.tenant = 'other'",
+        "set local role postgres",
+        "reset role",
+        "declare kept cursor with hold for select * from items",
+        "prepare kept as select * from items",
+        "do $$ begin perform 1; end $$",
+        "pragma database_list",
+    ] {
+        let mut acme = world.cx();
+        let mut tx = world.store.begin(&mut acme).await.unwrap();
+        let error = tx.query(sql).execute().await.expect_err(sql);
+        assert_eq!(error.code(), Code::Internal, "{sql}: {error:?}");
+        drop(tx);
+        let mut read = world.store.read(&mut acme).await.unwrap();
+        assert!(read.query(sql).all::<(String,)>().await.is_err(), "{sql}");
+    }
+    untouched(&world, &item).await;
+}
+
+async fn the_native_connection_is_behind_the_wall(world: World, on_postgres: bool) {
+    let item = theirs(&world).await;
+    let mut acme = world.cx();
+    let mut tx = world.store.begin(&mut acme).await.unwrap();
+    let client = match tx.native().await.unwrap() {
+        Native::Postgres(client) => Some(client),
+        Native::Sqlite(db) => {
+            let count: i64 = db.query_row("select count(*) from items", [], |row| row.get(0)).unwrap();
+            assert_eq!(count, 0);
+            for sql in ["attach 'other.db' as other", "pragma database_list", "commit", "vacuum into 'x'"] {
+                let error = db.execute_batch(sql).unwrap_err();
+                assert!(error.to_string().contains("not authorized"), "{sql}: {error}");
+            }
+            None
+        }
+    };
+    assert_eq!(client.is_some(), on_postgres);
+    if let Some(client) = client {
+        assert!(client.query("select * from items", &[]).await.unwrap().is_empty());
+        assert_eq!(client.execute("update items set quantity = 0", &[]).await.unwrap(), 0);
+        assert_eq!(client.execute("delete from lines", &[]).await.unwrap(), 0);
+    }
+    drop(tx);
+    untouched(&world, &item).await;
 }
 
 /// On SQLite the other tenant's rows are in another file.

@@ -15,6 +15,8 @@ pub(crate) struct Line {
     url: String,
     /// Which connections are dead: those of this number and below.
     dead: Arc<watch::Sender<usize>>,
+    /// Which of those are closed.
+    buried: Arc<watch::Sender<usize>>,
     accepted: Arc<watch::Sender<usize>>,
     accepting: JoinHandle<()>,
 }
@@ -27,9 +29,10 @@ impl Line {
         let server = PathBuf::from(host.replace("%2F", "/")).join(".s.PGSQL.5432");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
         let url = format!("{user}@{}/{name}", listener.local_addr().expect("an address"));
-        let (dead, accepted) = (Arc::new(watch::Sender::new(0)), Arc::new(watch::Sender::new(0)));
-        let accepting = tokio::spawn(accept(listener, server, Arc::clone(&dead), Arc::clone(&accepted)));
-        Self { url, dead, accepted, accepting }
+        let [dead, buried, accepted] = std::array::from_fn(|_| Arc::new(watch::Sender::new(0)));
+        let accepting =
+            accept(listener, server, Arc::clone(&dead), Arc::clone(&buried), Arc::clone(&accepted));
+        Self { url, dead, buried, accepted, accepting: tokio::spawn(accepting) }
     }
 
     /// The connection string that leads over the line.
@@ -40,6 +43,11 @@ impl Line {
     /// Falls silent for all connections that are open now.
     pub(crate) fn dies(&self) {
         self.dead.send_replace(self.accepted());
+    }
+
+    /// Closes the connections that are dead, as the server does itself where its probes find nobody.
+    pub(crate) fn buries(&self) {
+        self.buried.send_replace(*self.dead.borrow());
     }
 
     /// How many connections were opened so far.
@@ -58,12 +66,13 @@ async fn accept(
     listener: TcpListener,
     server: PathBuf,
     dead: Arc<watch::Sender<usize>>,
+    buried: Arc<watch::Sender<usize>>,
     accepted: Arc<watch::Sender<usize>>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
         let number = *accepted.borrow() + 1;
         accepted.send_replace(number);
-        let (server, dead) = (server.clone(), dead.subscribe());
+        let (server, dead, mut buried) = (server.clone(), dead.subscribe(), buried.subscribe());
         tokio::spawn(async move {
             let Ok(server) = UnixStream::connect(server).await else { return };
             let (from_client, to_client) = client.into_split();
@@ -71,7 +80,7 @@ async fn accept(
             let there = carry(from_client, to_server, number, dead.clone());
             let back = carry(from_server, to_client, number, dead);
             // Whichever ends first takes the other along.
-            tokio::select! { _ = there => {}, _ = back => {} }
+            tokio::select! { _ = there => {}, _ = back => {}, () = reaches(&mut buried, number) => {} }
         });
     }
 }
@@ -87,7 +96,7 @@ async fn carry(
     loop {
         let read = tokio::select! {
             biased;
-            () = dies(&mut dead, number) => std::future::pending().await,
+            () = reaches(&mut dead, number) => std::future::pending().await,
             read = from.read(&mut buffer) => read?,
         };
         if read == 0 {
@@ -97,9 +106,9 @@ async fn carry(
     }
 }
 
-/// Waits until the connection of this number is dead.
-async fn dies(dead: &mut watch::Receiver<usize>, number: usize) {
-    if dead.wait_for(|dead| *dead >= number).await.is_err() {
+/// Waits until it is the turn of the connection of this number.
+async fn reaches(turn: &mut watch::Receiver<usize>, number: usize) {
+    if turn.wait_for(|turn| *turn >= number).await.is_err() {
         std::future::pending().await
     }
 }

@@ -145,34 +145,42 @@ impl Client {
         let headers = [("drystone-tenant", self.tenant), ("idempotency-key", key)];
         let began = Instant::now();
         loop {
-            if let Some(answer) = self.ask("POST", "/v1/orders", &headers, &body).await {
-                return answer;
+            match self.ask("POST", "/v1/orders", &headers, &body).await {
+                Ok(answer) => return answer,
+                Err(error) => {
+                    assert!(began.elapsed() < PATIENCE, "{key} of {} has no outcome: {error:?}", self.tenant);
+                }
             }
-            assert!(began.elapsed() < PATIENCE, "{key} of {} has no outcome", self.tenant);
         }
     }
 
     async fn read(self) {
         let headers = [("drystone-tenant", self.tenant)];
         while !self.known.stop.load(Ordering::Relaxed) {
-            if let Some(stock) = self.ask("GET", "/v1/stock/brick", &headers, "").await {
+            if let Ok(stock) = self.ask("GET", "/v1/stock/brick", &headers, "").await {
                 assert_eq!(stock.json()["sku"], "brick", "{stock:?}");
                 self.known.reads.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// The answer; `None` after an error that a client may repeat the call for.
+    /// The answer, or after a pause an error that a client may repeat the call for.
     ///
     /// # Panics
     /// If there is no answer, or late, or one that says of something else than that the database failed.
-    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer, Answer> {
         let began = Instant::now();
         let answer = self.http.send(method, path, headers, body).await;
         let took = began.elapsed();
         assert!(took < LONGEST, "{method} {path} took {took:?}: {answer:?}");
         if answer.status == 200 {
-            return Some(answer);
+            return Ok(answer);
         }
         assert_eq!(answer.header("content-type"), "application/problem+json", "{answer:?}");
         let problem = answer.json();
@@ -185,6 +193,6 @@ impl Client {
         assert!(may_be_repeated, "{method} {path}: {answer:?}");
         self.known.note(answer.status, code, &answer.body);
         tokio::time::sleep(PAUSE).await;
-        None
+        Err(answer)
     }
 }

@@ -11,7 +11,7 @@ use crate::pool::{is_whole, usable};
 use crate::world::{Server, Shop, until};
 
 /// How long after the database is back orders may take to be placed by every writer again. A stale connection costs no more than its call's deadline.
-const RESUMED: Duration = Duration::from_secs(15);
+const RESUMED: Duration = Duration::from_secs(20);
 
 /// A server under load.
 struct Case {
@@ -146,6 +146,7 @@ async fn the_line_to_postgres_goes_dead() {
         case.resumes(&format!("new connections over a dead line, {round}")).await;
         assert!(line.accepted() > opened, "nobody noticed");
     }
+    line.buries();
     case.ends_well().await;
 }
 

@@ -71,24 +71,9 @@ impl Replicas {
     async fn one_outcome(&self, door: Door, ask: &Ask) -> Vec<u8> {
         let asks = self.share(ask, REQUESTS);
         let outcomes = door.volley(&asks).await;
-        let own = own(&outcomes);
-        println!("{door:?}: of {REQUESTS} {} have the outcome, the others met it running", own.len());
-        for (n, outcome) in outcomes.iter().enumerate() {
-            let fits = matches!(outcome, Outcome::Own { .. } | Outcome::InUse);
-            assert!(fits, "{door:?}, request {n}: {outcome:?}");
-        }
-        let one = own.first().expect("an outcome").0.clone();
-        for (bytes, _) in &own {
-            let texts = [&one, *bytes].map(|bytes| String::from_utf8_lossy(bytes));
-            assert_eq!(texts[0], texts[1], "{door:?}: two answers to {ask:?}");
-        }
-        let first = own.iter().filter(|(_, replayed)| !replayed).count();
-        assert_eq!(first, 1, "{door:?}: answers that are not from the record");
-        for ((to, ask), _) in asks.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::InUse) {
-            let (again, replayed) = settled(door, to, ask).await;
-            assert!(replayed && again == one, "{door:?}: {}", String::from_utf8_lossy(&again));
-        }
-        one
+        let own = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Own { .. })).count();
+        println!("{door:?}: of {REQUESTS} {own} have the outcome, the others met it running");
+        one_of(door, asks.iter().zip(&outcomes)).await
     }
 
     /// Two payloads under one key: one of them happens, and the other never does.
@@ -114,7 +99,7 @@ impl Replicas {
                 Outcome::InUse => true,
                 Outcome::Own { .. } => won,
                 Outcome::Reused => !won,
-                Outcome::Failed(_) | Outcome::Lost => false,
+                Outcome::Failed(_) | Outcome::Lost => won && is_late(outcome),
             };
             assert!(
                 fits,
@@ -140,27 +125,12 @@ impl Replicas {
             Ask::stock(&key, 1).of_tenant("acme"),
             Ask::order(&key, 1, "tok_declined"),
         ];
-        let asks: Vec<(&str, Ask)> = self
-            .0
-            .iter()
-            .cycle()
-            .zip(scopes.iter().cycle())
-            .take(REQUESTS)
-            .map(|(site, ask)| (site.address.as_str(), ask.clone()))
-            .collect();
+        let rounds: Vec<(&str, Ask)> = self.share(&scopes[0], REQUESTS / scopes.len());
+        let asks: Vec<(&str, Ask)> =
+            rounds.iter().flat_map(|(to, _)| scopes.iter().map(|scope| (*to, scope.clone()))).collect();
         let outcomes = door.volley(&asks).await;
-        for (n, scope) in scopes.iter().enumerate() {
-            let of_scope: Vec<Outcome> = outcomes.iter().skip(n).step_by(scopes.len()).cloned().collect();
-            let own = own(&of_scope);
-            let first = own.iter().filter(|(_, replayed)| !replayed).count();
-            assert_eq!(
-                first, 1,
-                "{door:?}: answers that are not from the record, to {scope:?}: {of_scope:?}"
-            );
-            assert!(
-                own.iter().all(|(bytes, _)| *bytes == own[0].0),
-                "{door:?}: different answers to {scope:?}"
-            );
+        for n in 0..scopes.len() {
+            one_of(door, asks.iter().zip(&outcomes).skip(n).step_by(scopes.len())).await;
         }
         assert_eq!(self.any().stock("demo", "tea-sencha").await.0, demo + 2, "{door:?}: two principals");
         let acme = self.any().stock("acme", "tea-sencha").await.0;
@@ -168,13 +138,33 @@ impl Replicas {
     }
 }
 
-/// The calls' own outcomes among all.
-fn own(outcomes: &[Outcome]) -> Vec<(&Vec<u8>, bool)> {
-    let own = outcomes.iter().filter_map(|outcome| match outcome {
-        Outcome::Own { bytes, replayed } => Some((bytes, *replayed)),
-        _ => None,
-    });
-    own.collect()
+/// What equal requests came to: one outcome, given to all, to those that met the one running when they ask again.
+async fn one_of<'a>(door: Door, of: impl Iterator<Item = (&'a (&'a str, Ask), &'a Outcome)>) -> Vec<u8> {
+    let (mut first, mut late, mut one) = (0, false, None);
+    let mut of: Vec<_> = of.collect();
+    // What was answered comes first, so that no retry is taken for the one.
+    of.sort_by_key(|(_, outcome)| !matches!(outcome, Outcome::Own { .. }));
+    for ((to, ask), outcome) in of {
+        late |= is_late(outcome);
+        let (bytes, replayed) = match outcome {
+            Outcome::Own { bytes, replayed } => (bytes.clone(), *replayed),
+            Outcome::InUse => settled(door, to, ask).await,
+            other if is_late(other) => settled(door, to, ask).await,
+            other => panic!("{door:?}, {ask:?}: {other:?}"),
+        };
+        first += usize::from(!replayed);
+        let one = one.get_or_insert_with(|| bytes.clone());
+        let texts = [one, &bytes].map(|bytes| String::from_utf8_lossy(bytes));
+        assert_eq!(texts[0], texts[1], "{door:?}: two answers to {ask:?}");
+    }
+    // The first answer of a call that was late may be lost.
+    assert!(first == 1 || first == 0 && late, "{door:?}: {first} answers are not from the record");
+    one.expect("a request")
+}
+
+/// Whether a call was too slow for its deadline, as on a busy machine; its retry then completes it.
+fn is_late(outcome: &Outcome) -> bool {
+    *outcome == Outcome::Failed("DEADLINE_EXCEEDED".to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
