@@ -30,7 +30,9 @@ pub(crate) const RECORDS: &str = "drystone_idempotency";
 /// `UNAVAILABLE` if it cannot be written.
 pub(crate) async fn write<W: AsyncWrite + Unpin>(to: &mut W, piece: &[u8]) -> Result<()> {
     let written = to.write_all(piece).await;
-    written.map_err(|cause| Error::unavailable(format!("the archive cannot be written: {cause}")).caused_by(cause))
+    written.map_err(|cause| {
+        Error::unavailable(format!("the archive cannot be written: {cause}")).caused_by(cause)
+    })
 }
 
 /// Whether a table belongs to the platform and not into an archive.

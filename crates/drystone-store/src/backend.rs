@@ -66,7 +66,11 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn export<W: AsyncWrite + Unpin + Send>(&self, tenant: Option<&TenantId>, to: &mut W) -> Result<Section> {
+    pub(crate) async fn export<W: AsyncWrite + Unpin + Send>(
+        &self,
+        tenant: Option<&TenantId>,
+        to: &mut W,
+    ) -> Result<Section> {
         match &self.database {
             Database::Sqlite(module) => module.export(tenant, to).await,
             Database::Postgres(module) => module.export(tenant, to).await,
@@ -83,7 +87,10 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn import_shared<R: AsyncBufRead + Unpin + Send>(&self, from: &mut R) -> Result<Section> {
+    pub(crate) async fn import_shared<R: AsyncBufRead + Unpin + Send>(
+        &self,
+        from: &mut R,
+    ) -> Result<Section> {
         match &self.database {
             Database::Sqlite(module) => module.import_shared(from).await,
             Database::Postgres(module) => module.import_shared(from).await,

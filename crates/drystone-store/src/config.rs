@@ -39,8 +39,11 @@ pub struct StoreConfig {
     pub hold_limit: Duration,
     /// How many tenants' files stay open. 256 by default.
     pub max_open_files: usize,
-    /// How many readers, or on PostgreSQL connections, work at once; on SQLite per file. 8 by default.
+    /// How many readers of a file work at once on SQLite. 8 by default.
     pub max_readers: usize,
+    /// How many connections a process has for a module's transactions on PostgreSQL; two more are for keys and for the lease. They are made as needed. 10 by
+    /// default: four modules in two processes stay below the 100 that a server allows unless it is told otherwise.
+    pub max_connections: usize,
     /// Whether a tenant that nobody created is created at its first use; refused with `TENANT_UNKNOWN` otherwise. True by default; an application's
     /// settings say otherwise.
     pub create_tenants: bool,
@@ -86,6 +89,7 @@ impl StoreConfig {
             hold_limit: Duration::from_secs(1),
             max_open_files: 256,
             max_readers: 8,
+            max_connections: 10,
             create_tenants: true,
             key_retention: Duration::from_hours(7 * 24),
             #[cfg(feature = "testing")]

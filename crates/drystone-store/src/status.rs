@@ -83,7 +83,8 @@ impl SchemaStatus {
     /// Compares what the binary brings with the names of what has run.
     pub(crate) fn of(of: &str, all: &[Migration], applied: &[String]) -> Self {
         let left = |step: Step| -> Vec<String> {
-            let left = all.iter().filter(|one| one.step == step && !applied.iter().any(|name| name == one.name));
+            let left =
+                all.iter().filter(|one| one.step == step && !applied.iter().any(|name| name == one.name));
             left.map(|one| one.name.to_owned()).collect()
         };
         Self {

@@ -72,10 +72,14 @@ impl TenantState {
                 format!("tenant {tenant} is suspended; `tenants resume {tenant}` lets calls in again")
             }
             Self::Importing => {
-                format!("tenant {tenant} is being imported; when that is done, `tenants resume {tenant}` lets calls in")
+                format!(
+                    "tenant {tenant} is being imported; when that is done, `tenants resume {tenant}` lets calls in"
+                )
             }
             Self::Deleting => {
-                format!("tenant {tenant} is being deleted; `tenants delete {tenant}` completes a deletion that was interrupted")
+                format!(
+                    "tenant {tenant} is being deleted; `tenants delete {tenant}` completes a deletion that was interrupted"
+                )
             }
         };
         Some(PlatformReason::TenantSuspended.error(why))
@@ -113,8 +117,12 @@ pub(crate) fn busy(tenant: &TenantId) -> Error {
 }
 
 /// Runs a change in a task of its own: half of one would be worse than one that the caller does not wait for.
-async fn to_the_end<T: Send + 'static>(change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    tokio::spawn(change).await.map_err(|cause| Error::internal("a change of a tenant failed").caused_by(cause))?
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(change)
+        .await
+        .map_err(|cause| Error::internal("a change of a tenant failed").caused_by(cause))?
 }
 
 /// The life cycle. A change that has begun goes on to its end, also when its future is dropped.
@@ -183,7 +191,11 @@ impl Tenants {
     ///
     /// # Errors
     /// `TENANT_UNKNOWN`; `FAILED_PRECONDITION` if it is being imported or deleted, or if a table cannot be exported; what writing to `to` gives.
-    pub async fn export<W: AsyncWrite + Unpin + Send>(&self, tenant: &TenantId, to: &mut W) -> Result<Section> {
+    pub async fn export<W: AsyncWrite + Unpin + Send>(
+        &self,
+        tenant: &TenantId,
+        to: &mut W,
+    ) -> Result<Section> {
         self.0.backend()?.export(Some(tenant), to).await
     }
 
@@ -194,7 +206,11 @@ impl Tenants {
     /// # Errors
     /// `ALREADY_EXISTS` if the tenant is there; `DATA_LOSS` if the archive is damaged; `FAILED_PRECONDITION` if it does not fit the module. Nothing is left behind
     /// then.
-    pub async fn import<R: AsyncBufRead + Unpin + Send>(&self, tenant: &TenantId, from: &mut R) -> Result<Section> {
+    pub async fn import<R: AsyncBufRead + Unpin + Send>(
+        &self,
+        tenant: &TenantId,
+        from: &mut R,
+    ) -> Result<Section> {
         self.0.backend()?.import_tenant(tenant, from).await
     }
 

@@ -54,5 +54,6 @@ async fn versions_work_side_by_side_until_something_is_taken_away() {
     run! {
         versions: versions_work_side_by_side_in_either_order what_is_held_back_is_named a_binary_without_its_schemas_says_so
             a_contract_step_waits_for_older_leases a_lease_that_has_run_out_is_no_hindrance a_starting_binary_waits_for_a_contract_step
+            the_example_of_the_guide_loses_nothing
     }
 }

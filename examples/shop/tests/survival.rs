@@ -242,3 +242,36 @@ async fn a_signal_stops_callers_before_those_they_call_and_exits_well() {
     assert!(at("main stops") < at("inventory stops") && at("main stops") < at("payments stops"), "{said}");
     assert!(!shop.data().join("run").join("main.json").exists());
 }
+
+/// Places orders with a key each, all for the same item, through both replicas at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_on_one_database_are_one_shop() {
+    let first = Shop::start_on(Shape::Whole, On::Postgres).await;
+    let second = first.replica().await;
+    let mut tasks = Vec::new();
+    for worker in 0..6 {
+        let http = if worker % 2 == 0 { first.http.clone() } else { second.http.clone() };
+        tasks.push(tokio::spawn(async move {
+            let mut placed = Vec::new();
+            for n in 0..8 {
+                let key = format!("w{worker}n{n}");
+                placed.push((key.clone(), place(&http, &key, &AtomicUsize::new(0)).await));
+            }
+            placed
+        }));
+    }
+    let mut placed = BTreeMap::new();
+    for task in tasks {
+        placed.extend(task.await.expect("a worker"));
+    }
+    for http in [&first.http, &second.http] {
+        conserved(http, &placed, 100).await;
+    }
+    for (key, answer) in &placed {
+        let by_first = ["w0", "w2", "w4"].iter().any(|worker| key.starts_with(worker));
+        let other = if by_first { &second.http } else { &first.http };
+        let again = other.post("/v1/orders", key, &order("tea-assam", 1, "tok_visa")).await;
+        assert_eq!((again.status, &again.body), (200, &answer.body), "{key}");
+        assert_eq!(again.header("idempotency-replayed"), "true", "{key}");
+    }
+}

@@ -101,7 +101,16 @@ mod tests {
 
     #[test]
     fn what_is_not_a_row_is_refused() {
-        for line in ["", "{}", "[true]", "[1.5]", "[[]]", "[{\"blob\":\"0\"}]", "[{\"x\":\"\"}]", "[18446744073709551615]"] {
+        for line in [
+            "",
+            "{}",
+            "[true]",
+            "[1.5]",
+            "[[]]",
+            "[{\"blob\":\"0\"}]",
+            "[{\"x\":\"\"}]",
+            "[18446744073709551615]",
+        ] {
             assert_eq!(read(line.as_bytes()), None, "{line}");
         }
     }

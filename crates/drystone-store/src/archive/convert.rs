@@ -95,7 +95,11 @@ impl Kind {
     /// What keeps it from being the same value there.
     pub(crate) fn to_sqlite(self, cell: &Cell, declared: &str) -> Converted {
         let Cell::Text(text) = cell else {
-            return if *cell == Cell::Null { Ok(Cell::Null) } else { Err(format!("{} is no text", shown(cell))) };
+            return if *cell == Cell::Null {
+                Ok(Cell::Null)
+            } else {
+                Err(format!("{} is no text", shown(cell)))
+            };
         };
         match self {
             Self::Bool => match text.as_str() {
@@ -106,11 +110,19 @@ impl Kind {
             Self::Int => text.parse().map(Cell::Int).map_err(said),
             Self::Single => text.parse::<f32>().map_err(said).and_then(|number| real(number.into())),
             Self::Double => text.parse().map_err(said).and_then(real),
-            Self::Bytes => text.strip_prefix("\\x").and_then(unhex).map(Cell::Blob).ok_or_else(|| format!("{text:?} is no bytea")),
+            Self::Bytes => text
+                .strip_prefix("\\x")
+                .and_then(unhex)
+                .map(Cell::Blob)
+                .ok_or_else(|| format!("{text:?} is no bytea")),
             Self::Uuid if declared.to_ascii_lowercase().contains("text") => Ok(cell.clone()),
-            Self::Uuid => text.parse::<Uuid>().map(|uuid| Cell::Blob(uuid.into_bytes().to_vec())).map_err(said),
+            Self::Uuid => {
+                text.parse::<Uuid>().map(|uuid| Cell::Blob(uuid.into_bytes().to_vec())).map_err(said)
+            }
             // PostgreSQL writes an offset of whole hours, and in UTC it is one, without its minutes.
-            Self::Moment if text.len() > 10 => written(&read::<OffsetDateTime>(&Cell::Text(format!("{text}:00")))?),
+            Self::Moment if text.len() > 10 => {
+                written(&read::<OffsetDateTime>(&Cell::Text(format!("{text}:00")))?)
+            }
             Self::Moment => Err(format!("SQLite keeps no moment {text:?}")),
             Self::Local => written(&read::<PrimitiveDateTime>(cell)?),
             Self::Date => written(&read::<Date>(cell)?),
@@ -129,7 +141,9 @@ impl Kind {
         match self {
             Self::Single => text.parse::<f32>().map_or(cell, |number| Cell::Text(double(number.into()))),
             Self::Double => text.parse().map_or(cell, |number| Cell::Text(double(number))),
-            Self::Json => serde_json::from_str(text).map_or(cell, |value| Cell::Text(json::canonical(&value))),
+            Self::Json => {
+                serde_json::from_str(text).map_or(cell, |value| Cell::Text(json::canonical(&value)))
+            }
             _ => cell,
         }
     }
@@ -176,20 +190,30 @@ fn written(value: &impl ToSql) -> Converted {
 }
 
 fn real(number: f64) -> Converted {
-    if number.is_nan() { Err("SQLite keeps no NaN".to_owned()) } else { Ok(Cell::Real(number)) }
+    if number.is_nan() {
+        return Err("SQLite keeps no NaN".to_owned());
+    }
+    // It has one zero, the positive one.
+    Ok(Cell::Real(if number == 0.0 { 0.0 } else { number }))
 }
 
 /// Whether SQLite keeps a real without a fraction as an integer in a column declared so: its rules of affinity.
 fn prefers_integers(declared: &str) -> bool {
     let declared = declared.to_ascii_uppercase();
     let says = |words: &[&str]| words.iter().any(|word| declared.contains(word));
-    says(&["INT"]) || !(declared.is_empty() || says(&["CHAR", "CLOB", "TEXT", "BLOB", "REAL", "FLOA", "DOUB", "ANY"]))
+    says(&["INT"])
+        || !(declared.is_empty() || says(&["CHAR", "CLOB", "TEXT", "BLOB", "REAL", "FLOA", "DOUB", "ANY"]))
 }
 
 fn whole(cell: Cell) -> Cell {
     match cell {
-        #[expect(clippy::cast_possible_truncation, reason = "what has no fraction and is smaller than 2^63 is exact")]
-        Cell::Real(number) if number.fract() == 0.0 && number.abs() < 9.223_372_036_854_775e18 => Cell::Int(number as i64),
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "what has no fraction and is smaller than 2^63 is exact"
+        )]
+        Cell::Real(number) if number.fract() == 0.0 && number.abs() < 9.223_372_036_854_775e18 => {
+            Cell::Int(number as i64)
+        }
         other => other,
     }
 }

@@ -30,7 +30,8 @@ pub(crate) trait Destination: Send {
     fn insert(&mut self, rows: Vec<Vec<Cell>>) -> impl Future<Output = Result<()>> + Send;
 
     /// Reads the rows of a table again: how many, and their sum.
-    fn reread(&mut self, table: &Table, mapping: &Mapping) -> impl Future<Output = Result<(u64, Sum)>> + Send;
+    fn reread(&mut self, table: &Table, mapping: &Mapping)
+    -> impl Future<Output = Result<(u64, Sum)>> + Send;
 }
 
 /// A table that was written and is to be compared.
@@ -83,7 +84,12 @@ where
 }
 
 /// Writes the rows of one table.
-async fn rows<R, D>(reader: &mut SectionReader<'_, R>, header: &Header, table: Table, into: &mut D) -> Result<Written>
+async fn rows<R, D>(
+    reader: &mut SectionReader<'_, R>,
+    header: &Header,
+    table: Table,
+    into: &mut D,
+) -> Result<Written>
 where
     R: AsyncBufRead + Unpin + Send,
     D: Destination,
@@ -94,7 +100,8 @@ where
     loop {
         match reader.next().await? {
             Line::Row(row) => {
-                let row = mapping.convert(row).map_err(|(at, why)| refused(&header.module, &table, at, &why))?;
+                let row =
+                    mapping.convert(row).map_err(|(at, why)| refused(&header.module, &table, at, &why))?;
                 bytes += row.iter().map(size).sum::<usize>();
                 mapping.add(row.clone(), &mut sum);
                 batch.push(row);

@@ -45,7 +45,12 @@ fn plain(number: &str) -> String {
     }
 }
 
-fn list<T>(out: &mut String, [open, close]: [char; 2], items: impl IntoIterator<Item = T>, one: impl Fn(T, &mut String)) {
+fn list<T>(
+    out: &mut String,
+    [open, close]: [char; 2],
+    items: impl IntoIterator<Item = T>,
+    one: impl Fn(T, &mut String),
+) {
     out.push(open);
     for (at, item) in items.into_iter().enumerate() {
         if at > 0 {

@@ -32,7 +32,10 @@ impl Mapping {
     /// The number of the column, from 0, and why its value cannot be kept.
     pub(crate) fn convert(&self, row: Vec<Cell>) -> Result<Vec<Cell>, (usize, String)> {
         if row.len() != self.kinds.len() {
-            return Err((self.kinds.len().min(row.len()), "the row has another number of values than there are columns".to_owned()));
+            return Err((
+                self.kinds.len().min(row.len()),
+                "the row has another number of values than there are columns".to_owned(),
+            ));
         }
         if self.from == self.to {
             return Ok(row);

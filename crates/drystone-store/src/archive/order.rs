@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 pub(crate) fn groups(tables: &[String], references: &[(String, String)]) -> Vec<Vec<String>> {
     let mut left: BTreeSet<&String> = tables.iter().collect();
     let mut groups = Vec::new();
-    while let Some(group) = left.iter().map(|table| circle(table, &left, references)).find(|group| stands(group, &left, references))
+    while let Some(group) = left
+        .iter()
+        .map(|table| circle(table, &left, references))
+        .find(|group| stands(group, &left, references))
     {
         groups.push(group.iter().map(|table| (*table).clone()).collect());
         left.retain(|table| !group.contains(table));
@@ -16,19 +19,28 @@ pub(crate) fn groups(tables: &[String], references: &[(String, String)]) -> Vec<
 
 /// The tables of the group of `of` refer to nothing that is left but each other.
 fn stands(group: &BTreeSet<&String>, left: &BTreeSet<&String>, references: &[(String, String)]) -> bool {
-    let outside = |(from, to): &(String, String)| group.contains(from) && left.contains(to) && !group.contains(to);
+    let outside =
+        |(from, to): &(String, String)| group.contains(from) && left.contains(to) && !group.contains(to);
     !references.iter().any(outside)
 }
 
 /// What refers to `of`, however indirectly, and is referred to by it.
-fn circle<'t>(of: &'t String, left: &BTreeSet<&'t String>, references: &'t [(String, String)]) -> BTreeSet<&'t String> {
+fn circle<'t>(
+    of: &'t String,
+    left: &BTreeSet<&'t String>,
+    references: &'t [(String, String)],
+) -> BTreeSet<&'t String> {
     let mut group = BTreeSet::from([of]);
     let there = reached(of, left, references);
     group.extend(there.iter().filter(|other| reached(other, left, references).contains(of)));
     group
 }
 
-fn reached<'t>(of: &'t String, left: &BTreeSet<&'t String>, references: &'t [(String, String)]) -> BTreeSet<&'t String> {
+fn reached<'t>(
+    of: &'t String,
+    left: &BTreeSet<&'t String>,
+    references: &'t [(String, String)],
+) -> BTreeSet<&'t String> {
     let mut all = BTreeSet::new();
     let mut next = vec![of];
     while let Some(table) = next.pop() {

@@ -86,7 +86,11 @@ impl<'r, R: AsyncBufRead + Unpin + Send> SectionReader<'r, R> {
         }
         if let Ok(TableEnd { rows, checksum }) = serde_json::from_slice(line) {
             if rows != self.rows || checksum != self.sum.hex() {
-                let what = format!("the table should have {rows} rows with checksum {checksum}, and has {} with {}", self.rows, self.sum.hex());
+                let what = format!(
+                    "the table should have {rows} rows with checksum {checksum}, and has {} with {}",
+                    self.rows,
+                    self.sum.hex()
+                );
                 return Err(self.damaged(&what));
             }
             return Ok(Line::Rows(rows, self.sum));
@@ -106,7 +110,11 @@ impl<'r, R: AsyncBufRead + Unpin + Send> SectionReader<'r, R> {
         if self.line.last() == Some(&b'\n') {
             return Ok(());
         }
-        Err(self.damaged(if self.line.len() as u64 == LONGEST { "it is too long" } else { "the archive ends there" }))
+        Err(self.damaged(if self.line.len() as u64 == LONGEST {
+            "it is too long"
+        } else {
+            "the archive ends there"
+        }))
     }
 
     pub(crate) fn damaged(&self, what: &str) -> Error {

@@ -143,7 +143,9 @@ impl SectionWriter {
 pub(crate) fn damaged(module: &str, line: u64, what: &str) -> Error {
     Error::new(
         Code::DataLoss,
-        format!("the archive's section of module {module} is damaged at its line {line}: {what}; use another copy of it, or export again"),
+        format!(
+            "the archive's section of module {module} is damaged at its line {line}: {what}; use another copy of it, or export again"
+        ),
     )
 }
 

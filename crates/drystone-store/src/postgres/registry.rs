@@ -97,7 +97,8 @@ impl Registry {
 
     /// Reads what changed and says up to which number this process has followed: no transaction is open that began before.
     pub(crate) async fn refresh(&self, client: &Client) -> Result<i64> {
-        let sql = format!("select name, state, changed from {} where changed > $1 order by changed", self.table);
+        let sql =
+            format!("select name, state, changed from {} where changed > $1 order by changed", self.table);
         let rows = client.query(&sql, &[&self.seen.load(Ordering::Acquire)]).await?;
         for row in &rows {
             let (tenant, changed) = (TenantId::new(row.try_get(0)?)?, row.try_get(2)?);
@@ -111,7 +112,8 @@ impl Registry {
     /// Remembers a tenant's state, unless something newer is known.
     pub(crate) fn note(&self, tenant: &TenantId, state: TenantState, changed: i64) {
         let known = Known { state, changed, uses: Arc::default() };
-        let before = match self.tenants.write().unwrap_or_else(PoisonError::into_inner).entry(tenant.clone()) {
+        let before = match self.tenants.write().unwrap_or_else(PoisonError::into_inner).entry(tenant.clone())
+        {
             Entry::Vacant(place) => {
                 place.insert(known);
                 return;
@@ -135,7 +137,8 @@ impl Registry {
     /// Waits until the work of this process that began before a change is over.
     pub(crate) async fn left(&self, changed: i64) {
         loop {
-            let first = self.leaving().first().filter(|(at, _)| *at <= changed).map(|(_, uses)| Arc::clone(uses));
+            let first =
+                self.leaving().first().filter(|(at, _)| *at <= changed).map(|(_, uses)| Arc::clone(uses));
             let Some(uses) = first else { return };
             uses.ended().await;
         }

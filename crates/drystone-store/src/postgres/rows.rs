@@ -33,7 +33,9 @@ impl PostgresModule {
         let exporting = async {
             match self.find(tenant, Instant::now() + SOON).await? {
                 None => Err(unknown(tenant)),
-                Some((TenantState::Active | TenantState::Suspended, _)) => self.export_rows(Some(tenant), to).await,
+                Some((TenantState::Active | TenantState::Suspended, _)) => {
+                    self.export_rows(Some(tenant), to).await
+                }
                 Some((state, _)) => Err(wrong_state(tenant, state, "there is nothing complete to export")),
             }
         };
@@ -68,7 +70,9 @@ impl PostgresModule {
         client.batch_execute("commit").await?;
         let (piece, section) = writer.end();
         write(to, &piece).await?;
-        to.flush().await.map_err(|cause| Error::unavailable("the archive cannot be written").caused_by(cause))?;
+        to.flush()
+            .await
+            .map_err(|cause| Error::unavailable("the archive cannot be written").caused_by(cause))?;
         Ok(section)
     }
 
@@ -95,7 +99,10 @@ impl PostgresModule {
     }
 
     /// Reads a section into the tables of no tenant, which must be empty.
-    pub(crate) async fn import_shared<R: AsyncBufRead + Unpin + Send>(&self, from: &mut R) -> Result<Section> {
+    pub(crate) async fn import_shared<R: AsyncBufRead + Unpin + Send>(
+        &self,
+        from: &mut R,
+    ) -> Result<Section> {
         self.import_into(None, from).await
     }
 
@@ -112,8 +119,15 @@ impl PostgresModule {
             check_empty(&client, &catalog, module).await?;
         }
         let migrations = applied(&client, schema).await?.into_iter().map(|line| line.name).collect();
-        let mut into =
-            Import { client, catalog, migrations, schema, module, into: String::new(), insert: String::new() };
+        let mut into = Import {
+            client,
+            catalog,
+            migrations,
+            schema,
+            module,
+            into: String::new(),
+            insert: String::new(),
+        };
         let section = import(from, module, &mut into).await?;
         into.advance_sequences(&section).await?;
         let committed = into.client.batch_execute("commit").await;
@@ -135,7 +149,9 @@ impl PostgresModule {
             match group.as_slice() {
                 [found] if !found.partitioned && !catalog.stuck.contains(&found.table.name) => {
                     let table = quoted(&found.table.name);
-                    let sql = format!("delete from {table} where ctid = any(array(select ctid from {table} limit {DELETED}))");
+                    let sql = format!(
+                        "delete from {table} where ctid = any(array(select ctid from {table} limit {DELETED}))"
+                    );
                     while client.execute(&sql, &[]).await? > 0 {}
                 }
                 group => delete_together(&client, group).await?,
@@ -167,7 +183,9 @@ async fn check_empty(client: &Client, catalog: &Catalog, module: &str) -> Result
         if client.query_one(&sql, &[]).await?.try_get(0)? {
             return Err(Error::new(
                 Code::AlreadyExists,
-                format!("table {name} of module {module}, of no tenant, has rows already: import into an empty store"),
+                format!(
+                    "table {name} of module {module}, of no tenant, has rows already: import into an empty store"
+                ),
             ));
         }
     }
@@ -195,7 +213,9 @@ impl<'c> Rows<'c> {
 }
 
 fn cells(row: &Row) -> Result<Vec<Cell>> {
-    (0..row.len()).map(|at| Ok(row.try_get::<_, Option<String>>(at)?.map_or(Cell::Null, Cell::Text))).collect()
+    (0..row.len())
+        .map(|at| Ok(row.try_get::<_, Option<String>>(at)?.map_or(Cell::Null, Cell::Text)))
+        .collect()
 }
 
 /// An open transaction that rows are written in. Dropping it closes the connection, which rolls back.
@@ -219,7 +239,11 @@ impl Import<'_> {
 
     /// Numbers that a sequence gives from now on are none that the rows have.
     async fn advance_sequences(&self, section: &Section) -> Result<()> {
-        for found in self.catalog.tables().filter(|found| section.tables.iter().any(|one| one.name == found.table.name && one.rows > 0)) {
+        for found in self
+            .catalog
+            .tables()
+            .filter(|found| section.tables.iter().any(|one| one.name == found.table.name && one.rows > 0))
+        {
             let table = format!("{}.{}", quoted(self.schema), quoted(&found.table.name));
             for column in &found.table.columns {
                 let sql = "select pg_get_serial_sequence($1, $2)";
@@ -252,7 +276,8 @@ impl Destination for Import<'_> {
         };
         let kinds = table.columns.iter().map(|column| kind(&column.name)).collect::<Result<Vec<String>>>()?;
         let names: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
-        let values: Vec<String> = kinds.iter().enumerate().map(|(at, kind)| format!("(r ->> {at})::{kind}")).collect();
+        let values: Vec<String> =
+            kinds.iter().enumerate().map(|(at, kind)| format!("(r ->> {at})::{kind}")).collect();
         self.insert = format!(
             "insert into {} ({}) overriding system value select {} from jsonb_array_elements($1::text::jsonb) r",
             quoted(&table.name),
@@ -274,7 +299,8 @@ impl Destination for Import<'_> {
             ));
         }
         let text = |cell| if let Cell::Text(text) = cell { Some(text) } else { None };
-        let rows: Vec<Vec<Option<String>>> = rows.into_iter().map(|row| row.into_iter().map(text).collect()).collect();
+        let rows: Vec<Vec<Option<String>>> =
+            rows.into_iter().map(|row| row.into_iter().map(text).collect()).collect();
         let rows = serde_json::to_string(&rows)?;
         let done = self.client.execute(&self.insert, &[&rows]).await;
         done.map(drop).map_err(|cause| refused(self.module, &format!("rows of table {}", self.into), cause))

@@ -50,9 +50,16 @@ impl PostgresModule {
         Ok(())
     }
 
-    async fn schema_status(&self, of: &str, schema: &str, all: &[Migration], deadline: Instant) -> Result<SchemaStatus> {
+    async fn schema_status(
+        &self,
+        of: &str,
+        schema: &str,
+        all: &[Migration],
+        deadline: Instant,
+    ) -> Result<SchemaStatus> {
         let conn = connection(&self.pool, deadline).await?;
-        let applied: Vec<String> = applied(conn.client(), schema).await?.into_iter().map(|line| line.name).collect();
+        let applied: Vec<String> =
+            applied(conn.client(), schema).await?.into_iter().map(|line| line.name).collect();
         Ok(SchemaStatus::of(of, all, &applied))
     }
 }

@@ -36,7 +36,11 @@ impl PostgresModule {
     ///
     /// # Errors
     /// `TENANT_UNKNOWN` or `TENANT_SUSPENDED`.
-    pub(crate) async fn enter(&self, tenant: Option<&TenantId>, deadline: Instant) -> Result<Option<TenantUse>> {
+    pub(crate) async fn enter(
+        &self,
+        tenant: Option<&TenantId>,
+        deadline: Instant,
+    ) -> Result<Option<TenantUse>> {
         let Some(tenant) = tenant else { return Ok(None) };
         if let Some(known) = self.registry.enter(tenant) {
             return Ok(Some(known));
@@ -129,7 +133,11 @@ impl PostgresModule {
     }
 
     /// The state of a tenant at the server, and the number of its last change.
-    pub(crate) async fn find(&self, tenant: &TenantId, deadline: Instant) -> Result<Option<(TenantState, i64)>> {
+    pub(crate) async fn find(
+        &self,
+        tenant: &TenantId,
+        deadline: Instant,
+    ) -> Result<Option<(TenantState, i64)>> {
         let mut tx = self.on_shared(Purpose::Read, deadline).await?;
         let sql = "select state, changed from drystone_tenants where name = $1";
         let found: Option<(String, i64)> = tx.optional(sql, &(tenant.as_str(),)).await?;
@@ -139,7 +147,8 @@ impl PostgresModule {
     /// Adds a tenant; `false` if it is there.
     async fn insert(&self, tenant: &TenantId, state: TenantState, deadline: Instant) -> Result<bool> {
         let mut tx = self.on_shared(WRITE, deadline).await?;
-        let sql = "insert into drystone_tenants (name, state, created) values ($1, $2, $3) on conflict do nothing";
+        let sql =
+            "insert into drystone_tenants (name, state, created) values ($1, $2, $3) on conflict do nothing";
         let values = (tenant.as_str(), state.as_str(), millis(self.config.home.now()));
         let added = tx.execute(sql, &values).await?;
         tx.submit(None, None).await?;
@@ -191,7 +200,8 @@ impl PostgresModule {
     /// The other processes that have not followed a change.
     async fn behind(&self, changed: i64) -> Result<String> {
         let mut tx = self.on_shared(Purpose::Read, Instant::now() + SOON).await?;
-        let behind: Vec<(String,)> = tx.all(BEHIND, &(changed, lease_lives(&self.config).as_secs_f64())).await?;
+        let behind: Vec<(String,)> =
+            tx.all(BEHIND, &(changed, lease_lives(&self.config).as_secs_f64())).await?;
         Ok(behind.into_iter().map(|(process,)| process).collect::<Vec<_>>().join(", "))
     }
 
@@ -203,7 +213,12 @@ impl PostgresModule {
         let claim = Claim(self.session(&self.names.schema).await?);
         let name = format!("{}.{tenant}", self.names.schema);
         let until = Instant::now() + CLOSES;
-        while !claim.0.query_one("select pg_try_advisory_lock(hashtextextended($1, 1))", &[&name]).await?.try_get(0)? {
+        while !claim
+            .0
+            .query_one("select pg_try_advisory_lock(hashtextextended($1, 1))", &[&name])
+            .await?
+            .try_get(0)?
+        {
             if Instant::now() > until {
                 return Err(busy(tenant));
             }
@@ -214,7 +229,10 @@ impl PostgresModule {
 
     /// A connection of its own, for work that takes its time.
     pub(crate) async fn session(&self, schema: &str) -> Result<Client> {
-        let options = format!("-c search_path={} -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres", quoted(schema));
+        let options = format!(
+            "-c search_path={} -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres",
+            quoted(schema)
+        );
         self.server.with_options(&options).connect().await
     }
 

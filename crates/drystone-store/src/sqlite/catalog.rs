@@ -15,17 +15,28 @@ pub(crate) fn tables(db: &Connection, kind: Kind) -> rusqlite::Result<Result<Vec
     if let Some((name, _)) = list.iter().find(|(_, class)| class == "virtual") {
         return Ok(Err(name.clone()));
     }
-    let names: Vec<String> = list.into_iter().map(|(name, _)| name).filter(|name| !is_platform(name)).collect();
+    let names: Vec<String> =
+        list.into_iter().map(|(name, _)| name).filter(|name| !is_platform(name)).collect();
     let mut references = Vec::new();
     for name in &names {
         let mut keys = db.prepare("select \"table\" from pragma_foreign_key_list($1)")?;
         for to in keys.query_map([name], |row| row.get::<_, String>(0))? {
             // A foreign key may spell the table with other letter case.
             let to = to?;
-            references.extend(names.iter().filter(|name| name.eq_ignore_ascii_case(&to)).map(|to| (name.clone(), to.clone())));
+            references.extend(
+                names
+                    .iter()
+                    .filter(|name| name.eq_ignore_ascii_case(&to))
+                    .map(|to| (name.clone(), to.clone())),
+            );
         }
     }
-    groups(&names, &references).into_iter().flatten().map(|name| Found::read(db, kind, name)).collect::<rusqlite::Result<_>>().map(Ok)
+    groups(&names, &references)
+        .into_iter()
+        .flatten()
+        .map(|name| Found::read(db, kind, name))
+        .collect::<rusqlite::Result<_>>()
+        .map(Ok)
 }
 
 /// A table of a file.
@@ -40,16 +51,23 @@ pub(crate) struct Found {
 impl Found {
     fn read(db: &Connection, kind: Kind, name: String) -> rusqlite::Result<Self> {
         let fills_tenant = name == RECORDS && kind == Kind::Tenant;
-        let mut statement = db.prepare("select name, type, pk from pragma_table_xinfo($1) where hidden = 0")?;
+        let mut statement =
+            db.prepare("select name, type, pk from pragma_table_xinfo($1) where hidden = 0")?;
         let all = statement.query_map([&name], |row| {
-            Ok((Column { name: row.get(0)?, kind: row.get::<_, String>(1)?.to_ascii_lowercase() }, row.get::<_, i64>(2)?))
+            Ok((
+                Column { name: row.get(0)?, kind: row.get::<_, String>(1)?.to_ascii_lowercase() },
+                row.get::<_, i64>(2)?,
+            ))
         })?;
         let all: Vec<(Column, i64)> = all.collect::<rusqlite::Result<_>>()?;
         // Records are numbered in the order in which they came, which means nothing elsewhere.
-        let left_out = |column: &Column| name == RECORDS && (column.name == "id" || fills_tenant && column.name == "tenant");
+        let left_out = |column: &Column| {
+            name == RECORDS && (column.name == "id" || fills_tenant && column.name == "tenant")
+        };
         let mut key: Vec<&(Column, i64)> = all.iter().filter(|(_, at)| *at > 0).collect();
         key.sort_by_key(|(_, at)| *at);
-        let kept: Vec<Column> = all.iter().filter(|(column, _)| !left_out(column)).map(|(column, _)| column.clone()).collect();
+        let kept: Vec<Column> =
+            all.iter().filter(|(column, _)| !left_out(column)).map(|(column, _)| column.clone()).collect();
         let order = if key.is_empty() || key.iter().any(|(column, _)| left_out(column)) {
             kept.iter().map(|column| column.name.clone()).collect()
         } else {
@@ -73,5 +91,7 @@ pub(crate) fn quoted(name: &str) -> String {
 
 /// The names of the migrations that have run, in order.
 pub(crate) fn migrations(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    db.prepare("select name from drystone_migrations order by version")?.query_map([], |row| row.get(0))?.collect()
+    db.prepare("select name from drystone_migrations order by version")?
+        .query_map([], |row| row.get(0))?
+        .collect()
 }

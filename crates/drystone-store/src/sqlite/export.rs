@@ -19,7 +19,11 @@ const PIECES: usize = 8;
 
 impl SqliteModule {
     /// Writes the section of a tenant, or that of no tenant.
-    pub(crate) async fn export<W: AsyncWrite + Unpin>(&self, tenant: Option<&TenantId>, to: &mut W) -> Result<Section> {
+    pub(crate) async fn export<W: AsyncWrite + Unpin>(
+        &self,
+        tenant: Option<&TenantId>,
+        to: &mut W,
+    ) -> Result<Section> {
         let _busy = tenant.map(|tenant| self.registry.claim(tenant)).transpose()?;
         let deadline = Instant::now() + self.config.hold_limit;
         let file = match tenant {
@@ -40,8 +44,11 @@ impl SqliteModule {
         while let Some(piece) = written.recv().await {
             write(to, &piece).await?;
         }
-        let section = reading.await.map_err(|cause| Error::internal("the export failed").caused_by(cause))??;
-        to.flush().await.map_err(|cause| Error::unavailable("the archive cannot be written").caused_by(cause))?;
+        let section =
+            reading.await.map_err(|cause| Error::internal("the export failed").caused_by(cause))??;
+        to.flush()
+            .await
+            .map_err(|cause| Error::unavailable("the archive cannot be written").caused_by(cause))?;
         Ok(section)
     }
 }

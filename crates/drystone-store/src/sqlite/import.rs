@@ -29,7 +29,10 @@ impl SqliteModule {
     }
 
     /// Reads a section into the tables of no tenant, which must be empty.
-    pub(crate) async fn import_shared<R: AsyncBufRead + Unpin + Send>(&self, from: &mut R) -> Result<Section> {
+    pub(crate) async fn import_shared<R: AsyncBufRead + Unpin + Send>(
+        &self,
+        from: &mut R,
+    ) -> Result<Section> {
         let section = self.import_into(None, from).await?;
         if section.tables.iter().any(|table| table.name == RECORDS && table.rows > 0) {
             self.note_shared_key();
@@ -55,7 +58,8 @@ impl SqliteModule {
             Some(tenant) => (layout.tenant(tenant), Kind::Tenant, self.config.migrations.sqlite),
             None => (layout.shared(), Kind::Shared, self.config.migrations.shared_sqlite),
         };
-        let (durability, now, module) = (self.files.durability, self.times().now, self.config.home.module().to_owned());
+        let (durability, now, module) =
+            (self.files.durability, self.times().now, self.config.home.module().to_owned());
         let tenant = tenant.cloned();
         blocking(move || {
             ensure(&path)?;
@@ -66,7 +70,10 @@ impl SqliteModule {
             conn.run("pragma defer_foreign_keys = on")?;
             let migrations = conn.own(catalog::migrations)?;
             let tables = conn.own(|db| catalog::tables(db, kind))?.unwrap_or_default();
-            let import = Import { on: Some(Work { conn, tables, module, tenant, insert: String::new(), fills_tenant: false }), migrations };
+            let import = Import {
+                on: Some(Work { conn, tables, module, tenant, insert: String::new(), fills_tenant: false }),
+                migrations,
+            };
             if kind == Kind::Shared {
                 import.work()?.check_empty()?;
             }
@@ -99,9 +106,14 @@ impl Import {
         self.on.as_ref().ok_or_else(|| Error::internal("an import was given up half way"))
     }
 
-    async fn run<T: Send + 'static>(&mut self, job: impl FnOnce(&mut Work) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn run<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&mut Work) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         self.work()?;
-        let Some(mut work) = self.on.take() else { return Err(Error::internal("an import was given up half way")) };
+        let Some(mut work) = self.on.take() else {
+            return Err(Error::internal("an import was given up half way"));
+        };
         let (work, done) = blocking(move || {
             let done = job(&mut work);
             Ok((work, done))
@@ -114,7 +126,8 @@ impl Import {
     async fn commit(mut self) -> Result<()> {
         self.run(|work| {
             work.conn.run("commit").map_err(|cause| {
-                unfit(&work.module, &format!("its rows do not satisfy the tables' foreign keys ({cause})")).caused_by(cause)
+                unfit(&work.module, &format!("its rows do not satisfy the tables' foreign keys ({cause})"))
+                    .caused_by(cause)
             })
         })
         .await
@@ -151,7 +164,10 @@ impl Work {
             if self.conn.own(|db| db.query_row(&sql, [], |row| row.get::<_, bool>(0)))? {
                 return Err(Error::new(
                     Code::AlreadyExists,
-                    format!("table {name} of module {}, of no tenant, has rows already: import into an empty store", self.module),
+                    format!(
+                        "table {name} of module {}, of no tenant, has rows already: import into an empty store",
+                        self.module
+                    ),
                 ));
             }
         }
@@ -168,7 +184,9 @@ impl Work {
         let kind = |name: &String| {
             let here = found.table.columns.iter().find(|column| column.name == *name);
             let here = here.map(|column| column.kind.clone());
-            here.ok_or_else(|| unfit(&self.module, &format!("table {} has no column {name} here", table.name)))
+            here.ok_or_else(|| {
+                unfit(&self.module, &format!("table {} has no column {name} here", table.name))
+            })
         };
         let kinds = table.columns.iter().map(|column| kind(&column.name)).collect::<Result<Vec<String>>>()?;
         let mut names: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
@@ -199,7 +217,8 @@ impl Work {
         });
         inserted.map_err(|cause| match cause.sqlite_error_code() {
             Some(rusqlite::ErrorCode::ConstraintViolation) => {
-                unfit(&self.module, &format!("its rows are refused by the database ({cause})")).caused_by(cause)
+                unfit(&self.module, &format!("its rows are refused by the database ({cause})"))
+                    .caused_by(cause)
             }
             _ => cause.into(),
         })

@@ -122,7 +122,9 @@ impl SqliteModule {
         if let Some(entry) = open.files.get_mut(tenant) {
             if entry.closing {
                 self.registry.is_active(tenant)?;
-                return Err(Error::unavailable(format!("the file of tenant {tenant} is being closed; try again")));
+                return Err(Error::unavailable(format!(
+                    "the file of tenant {tenant} is being closed; try again"
+                )));
             }
             entry.used = tick;
             let cell = &entry.file;
@@ -140,7 +142,8 @@ impl SqliteModule {
     /// The tenants' files that are open.
     pub(crate) fn open_files(&self) -> Vec<(TenantId, Arc<DbFile>)> {
         let open = self.opened();
-        let file = |(tenant, entry): (&TenantId, &Entry)| Some((tenant.clone(), Arc::clone(entry.file.get()?)));
+        let file =
+            |(tenant, entry): (&TenantId, &Entry)| Some((tenant.clone(), Arc::clone(entry.file.get()?)));
         open.files.iter().filter_map(file).collect()
     }
 
@@ -329,7 +332,9 @@ fn group_age(_: &StoreConfig) -> Duration {
     OLDEST
 }
 
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|cause| Error::internal("opening the store failed").caused_by(cause))?

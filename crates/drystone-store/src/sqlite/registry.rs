@@ -24,7 +24,9 @@ impl Registry {
         let conn = Conn::writer(shared, durability)?;
         let tenants = conn.own(|db| -> Result<BTreeMap<TenantId, Tenant>> {
             if !db.column_exists(None, "drystone_tenants", "state")? {
-                db.execute_batch("alter table drystone_tenants add column state text not null default 'active'")?;
+                db.execute_batch(
+                    "alter table drystone_tenants add column state text not null default 'active'",
+                )?;
             }
             let mut statement = db.prepare("select name, state, created from drystone_tenants")?;
             let rows = statement.query_map([], |row| {
@@ -33,7 +35,10 @@ impl Registry {
             rows.map(|row| {
                 let (name, state, created) = row?;
                 let name = TenantId::new(&name)?;
-                Ok((name.clone(), Tenant { name, state: TenantState::parse(&state)?, created: moment(created) }))
+                Ok((
+                    name.clone(),
+                    Tenant { name, state: TenantState::parse(&state)?, created: moment(created) },
+                ))
             })
             .collect()
         })?;

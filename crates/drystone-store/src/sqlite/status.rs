@@ -22,13 +22,20 @@ impl SqliteModule {
         let queues = open.iter().map(|(_, file)| &file.queue).chain([&self.shared.queue]);
         status.oldest_transaction = queues.filter_map(|queue| queue.held_for()).max();
         let rests = |tenant: &TenantId| !open.iter().any(|(other, _)| other == tenant);
-        let resting: Vec<PathBuf> = self.tenants().into_iter().map(|tenant| tenant.name).filter(rests).map(|name| self.files.layout.tenant(&name)).collect();
+        let resting: Vec<PathBuf> = self
+            .tenants()
+            .into_iter()
+            .map(|tenant| tenant.name)
+            .filter(rests)
+            .map(|name| self.files.layout.tenant(&name))
+            .collect();
         let (all, all_shared) = (self.config.migrations.sqlite, self.config.migrations.shared_sqlite);
         let (root, shared) = (self.files.layout.root().to_owned(), self.files.layout.shared());
         let open = open.len();
         let (bytes, tenants, shared) = blocking(move || {
             let bytes = size(&root).map_err(|cause| unusable(&root, cause))?;
-            let mut furthest: Option<Vec<String>> = (open > 0).then(|| all.iter().map(|one| one.name.to_owned()).collect());
+            let mut furthest: Option<Vec<String>> =
+                (open > 0).then(|| all.iter().map(|one| one.name.to_owned()).collect());
             let mut behind = 0;
             for path in resting.iter().filter(|path| path.exists()) {
                 let applied = Conn::reader(path)?.own(catalog::migrations)?;

@@ -106,7 +106,12 @@ impl SqliteModule {
     }
 
     /// Puts a tenant into the registry before its file exists, so that no file is without an entry. `false`: it was there.
-    pub(crate) async fn register(&self, tenant: &TenantId, state: TenantState, deadline: Instant) -> Result<bool> {
+    pub(crate) async fn register(
+        &self,
+        tenant: &TenantId,
+        state: TenantState,
+        deadline: Instant,
+    ) -> Result<bool> {
         let now = self.times().now;
         let mut tx = self.begin_shared(deadline).await?;
         let added = tx.execute(

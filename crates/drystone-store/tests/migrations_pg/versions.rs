@@ -181,6 +181,55 @@ pub(crate) async fn a_starting_binary_waits_for_a_contract_step(site: Site) {
     assert!(error.message().starts_with("DRY-M018: "), "{error:?}");
 }
 
+/// The statement of a migration in the example of the guide.
+fn of_the_guide(file: &str) -> &'static str {
+    let guide = include_str!("../../../../docs/guide/migrations.md");
+    let (_, after) = guide.split_once(&format!("-- {file}.sql")).expect("the guide shows the file");
+    after.lines().nth(1).unwrap()
+}
+
+pub(crate) async fn the_example_of_the_guide_loses_nothing(site: Site) {
+    let mut steps = vec![step(1, "expand_items", &ITEMS.replace("sku", "note"))];
+    let mut before: Option<(Store, String, &str)> = None;
+    let mut rows = 0;
+    for (release, step_name, writes, reads) in [
+        (7, "", "note", "note"),
+        (8, "expand_remark", "note, remark", "note"),
+        (9, "expand_fill", "note, remark", "remark"),
+        (10, "contract_note", "remark", "remark"),
+    ] {
+        if !step_name.is_empty() {
+            let version = u32::try_from(steps.len() + 1).unwrap();
+            steps.push(step(version, step_name, of_the_guide(&format!("V{version:04}__{step_name}"))));
+        }
+        let config = site.config("stock", tenants(&steps));
+        site.migrator.migrate(&config, Steps::ExpandOnly).await.unwrap();
+        let store = site.open("stock", tenants(&steps)).await.unwrap();
+        let values = if writes.contains(',') { "'row', 'row'" } else { "'row'" };
+        let write_it = format!("insert into items (id, {writes}) values ($1, {values})");
+        // Both versions write, and both see what the other has written.
+        for (store, write_it, _) in before.iter().chain([&(store.clone(), write_it.clone(), reads)]) {
+            rows += 1;
+            write(store, &write_it.replace("$1", &rows.to_string())).await.unwrap();
+        }
+        for (store, _, reads) in before.iter().chain([&(store.clone(), write_it.clone(), reads)]) {
+            let touched = format!("update items set id = id where {reads} = 'row'");
+            assert_eq!(write(store, &touched).await.unwrap(), rows, "release {release} reads {reads}");
+        }
+        if let Some((older, ..)) = before.replace((store, write_it, reads)) {
+            if release == 10 {
+                assert!(site.refusal("stock", tenants(&steps)).await.starts_with("DRY-M012: "));
+            }
+            older.close().await.unwrap();
+        }
+        site.migrator.migrate(&config, Steps::All).await.unwrap();
+    }
+    let columns =
+        "select string_agg(column_name, ' ' order by ordinal_position) from information_schema.columns
+        where table_schema = 'stock' and table_name = 'items'";
+    assert_eq!(site.lines(columns).await, ["tenant id remark"]);
+}
+
 /// Waits until a query has an answer.
 async fn until(site: &Site, sql: &str) {
     for _ in 0..2000 {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 #[derive(Default)]
 struct Ways {
     ways: Mutex<Vec<Arc<Way>>>,
-    lose_reply: AtomicBool,
+    lose_commit: AtomicBool,
 }
 
 /// One connection.
@@ -72,9 +72,9 @@ impl Proxy {
         });
     }
 
-    /// Loses the next reply of the server, and its connection.
-    pub(crate) fn lose_next_reply(&self) {
-        self.ways.lose_reply.store(true, Ordering::SeqCst);
+    /// Loses the reply to the next commit, and its connection.
+    pub(crate) fn lose_reply_to_commit(&self) {
+        self.ways.lose_commit.store(true, Ordering::SeqCst);
     }
 
     /// Where the socket is.
@@ -100,7 +100,7 @@ async fn accept(listener: UnixListener, server: PathBuf, ways: Arc<Ways>) {
 async fn carry(mut client: UnixStream, mut server: UnixStream, way: &Way, ways: &Ways) {
     let mut state = way.state.subscribe();
     let (mut there, mut back) = (vec![0; 65_536], vec![0; 65_536]);
-    let mut answered = true;
+    let (mut answered, mut losing) = (true, false);
     loop {
         let frozen = *state.borrow_and_update();
         if frozen == 2 {
@@ -112,12 +112,15 @@ async fn carry(mut client: UnixStream, mut server: UnixStream, way: &Way, ways: 
                 let Some(n) = read.ok().filter(|n| *n > 0) else { return };
                 way.turns.fetch_add(usize::from(answered), Ordering::SeqCst);
                 answered = false;
+                if there[..n].windows(7).any(|part| part == b"commit\0") {
+                    losing |= ways.lose_commit.swap(false, Ordering::SeqCst);
+                }
                 if server.write_all(&there[..n]).await.is_err() { return }
             }
             read = server.read(&mut back), if frozen == 0 => {
                 let Some(n) = read.ok().filter(|n| *n > 0) else { return };
                 answered = true;
-                if ways.lose_reply.swap(false, Ordering::SeqCst) { return }
+                if losing { return }
                 if client.write_all(&back[..n]).await.is_err() { return }
             }
         }

@@ -32,7 +32,8 @@ pub(crate) async fn a_tenant_that_is_there_is_not_imported_over(world: World) {
 pub(crate) async fn a_damaged_archive_leaves_nothing(world: World) {
     fill(&world, "acme", 2, 3).await;
     let archive = exported(&world.store, "acme").await.0;
-    let ends: Vec<usize> = archive.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    let ends: Vec<usize> =
+        archive.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
     for end in &ends {
         for cut in [end - 3, *end] {
             let error = refused(&world, &archive[..cut]).await;
@@ -73,11 +74,19 @@ pub(crate) async fn an_archive_that_does_not_fit_leaves_nothing(mut world: World
     fill(&world, "acme", 4, 3).await;
     let archive = exported(&world.store, "acme").await.0;
     let cases = [
-        ("\"module\":\"stock\"", "\"module\":\"orders\"", "does not fit module stock: it is of module orders"),
+        (
+            "\"module\":\"stock\"",
+            "\"module\":\"orders\"",
+            "does not fit module stock: it is of module orders",
+        ),
         ("\"format\":1", "\"format\":2", "it has format 2, and this binary reads format 1"),
         ("\"table\":\"items\"", "\"table\":\"bricks\"", "there is no table bricks here"),
         ("\"name\":\"sku\"", "\"name\":\"weight\"", "table items has no column weight here"),
-        (",\"V0002__expand_notes\"", "", "its data is at V0001__expand_create (1 migrations), and the data here at V0002__expand_notes (2)"),
+        (
+            ",\"V0002__expand_notes\"",
+            "",
+            "its data is at V0001__expand_create (1 migrations), and the data here at V0002__expand_notes (2)",
+        ),
     ];
     for (from, to, expected) in cases {
         let error = refused(&world, &with(&archive, from, to)).await;
@@ -94,10 +103,35 @@ pub(crate) async fn an_archive_that_does_not_fit_leaves_nothing(mut world: World
         };
         Vec::leak([all, &[more]].concat())
     };
-    let newer = Migrations { sqlite: add(MIGRATIONS.sqlite), postgres: add(MIGRATIONS.postgres), ..MIGRATIONS };
+    let newer =
+        Migrations { sqlite: add(MIGRATIONS.sqlite), postgres: add(MIGRATIONS.postgres), ..MIGRATIONS };
     world.reopen_as(|config| config.migrations = newer).await;
     let error = refused(&world, &archive).await;
     assert!(error.message().contains("and the data here at V0003__expand_more (3)"), "{error}");
+}
+
+/// What is read again must be what was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_a_trigger_changes_are_refused() {
+    let mut world = World::postgres().await;
+    let trigger = Migration {
+        version: 3,
+        step: Step::Expand,
+        name: "V0003__expand_trigger",
+        sql: "create function longer() returns trigger language plpgsql as $$ begin new.sku := new.sku || 'x'; return new; end $$;
+              create trigger longer before insert on items for each row execute function longer();",
+    };
+    let postgres = Vec::leak([MIGRATIONS.postgres, &[trigger]].concat());
+    world.reopen_as(|config| config.migrations = Migrations { postgres, ..MIGRATIONS }).await;
+    fill(&world, "acme", 6, 3).await;
+    let error = refused(&world, &exported(&world.store, "acme").await.0).await;
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert!(
+        error
+            .message()
+            .contains("table items was written with 3 rows and read again with 3 that are not the same"),
+        "{error}"
+    );
 }
 
 /// Given up at each of its awaits in turn, it leaves nothing or a tenant that is listed and can be deleted.
@@ -121,7 +155,9 @@ pub(crate) async fn an_import_that_was_given_up_can_be_deleted(world: World) {
         match done {
             Some(Ok(_)) => break,
             // What was submitted when it was given up has come through since.
-            Some(Err(error)) => assert!([Code::AlreadyExists, Code::Aborted].contains(&error.code()), "{error:?}"),
+            Some(Err(error)) => {
+                assert!([Code::AlreadyExists, Code::Aborted].contains(&error.code()), "{error:?}")
+            }
             None => {}
         }
         while let Err(error) = tenants.delete(&copy).await {

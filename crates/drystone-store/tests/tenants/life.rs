@@ -56,7 +56,10 @@ pub(crate) async fn what_is_not_allowed_says_why(world: World) {
     let (tenants, acme, nobody) = (world.store.tenants(), tenant("acme"), tenant("nobody"));
     tenants.create(&acme).await.unwrap();
     let error = tenants.delete(&acme).await.unwrap_err();
-    assert_eq!((error.code(), error.message()), (Code::FailedPrecondition, "tenant acme is active: suspend it first"));
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::FailedPrecondition, "tenant acme is active: suspend it first")
+    );
     let unknown = [
         tenants.suspend(&nobody).await.unwrap_err(),
         tenants.resume(&nobody).await.unwrap_err(),
@@ -102,7 +105,11 @@ pub(crate) async fn a_suspension_waits_for_those_at_work(world: World) {
     tx.commit().await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!suspending.is_finished(), "somebody still reads");
-    assert_eq!(read.query("select count(*) from items").one::<(i64,)>().await.unwrap(), (1,), "on its snapshot");
+    assert_eq!(
+        read.query("select count(*) from items").one::<(i64,)>().await.unwrap(),
+        (1,),
+        "on its snapshot"
+    );
     drop(read);
     suspending.await.unwrap().unwrap();
     world.store.tenants().resume(&tenant("acme")).await.unwrap();

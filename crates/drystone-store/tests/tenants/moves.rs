@@ -109,7 +109,8 @@ pub(crate) async fn data_of_no_tenant_moves(world: World) {
         assert_eq!(imported, section);
         let mut cx = other.cx();
         let mut read = other.store.shared().read(&mut cx).await.unwrap_or_else(|error| panic!("{error:?}"));
-        let rates: Vec<(String, i64)> = read.query("select currency, rate from rates order by currency").all().await.unwrap();
+        let rates: Vec<(String, i64)> =
+            read.query("select currency, rate from rates order by currency").all().await.unwrap();
         assert_eq!(rates, [("EUR".to_owned(), 100), ("USD".to_owned(), 90)]);
     }
 }
@@ -166,13 +167,22 @@ async fn a_repeated_call_is_answered_after_a_move() {
 async fn what_the_other_database_cannot_keep_is_named() {
     let (sqlite, postgres) = (World::sqlite().await, World::postgres().await);
     let statements = [
-        ("insert into kinds (id, words) values (1, char(97, 0, 98))", "kinds.words cannot be kept here: PostgreSQL keeps no text with the character U+0000"),
+        (
+            "insert into kinds (id, words) values (1, char(97, 0, 98))",
+            "kinds.words cannot be kept here: PostgreSQL keeps no text with the character U+0000",
+        ),
         ("insert into kinds (id, yes) values (1, 2)", "kinds.yes cannot be kept here: an integer is no Bool"),
         ("insert into kinds (id, ident) values (1, x'00')", "kinds.ident cannot be kept here"),
         ("insert into kinds (id, at) values (1, 'soon')", "kinds.at cannot be kept here"),
-        ("insert into kinds (id, at) values (1, '2020-01-01 00:00:00.000000001+00:00')", "PostgreSQL keeps times to the microsecond"),
+        (
+            "insert into kinds (id, at) values (1, '2020-01-01 00:00:00.000000001+00:00')",
+            "PostgreSQL keeps times to the microsecond",
+        ),
         ("insert into kinds (id, doc) values (1, '{')", "kinds.doc cannot be kept here"),
-        ("insert into kinds (id, small) values (1, 99999999999)", "rows of table kinds are refused by the database"),
+        (
+            "insert into kinds (id, small) values (1, 99999999999)",
+            "rows of table kinds are refused by the database",
+        ),
     ];
     for (at, (sql, expected)) in statements.into_iter().enumerate() {
         let name = format!("t{at}");
@@ -181,7 +191,8 @@ async fn what_the_other_database_cannot_keep_is_named() {
         tx.query(sql).execute().await.unwrap();
         tx.commit().await.unwrap();
         let archive = exported(&sqlite.store, &name).await.0;
-        let error = postgres.store.tenants().import(&tenant(&name), &mut archive.as_slice()).await.unwrap_err();
+        let error =
+            postgres.store.tenants().import(&tenant(&name), &mut archive.as_slice()).await.unwrap_err();
         assert_eq!(error.code(), Code::FailedPrecondition);
         assert!(error.message().contains(expected), "{sql}: {error}");
         assert_eq!(postgres.states().await, []);

@@ -51,7 +51,27 @@ impl Seeded {
     }
 
     fn text(&mut self) -> String {
-        let alphabet = ['a', 'Z', ' ', '"', '\\', '\'', '\n', '\r', '\t', '\u{1}', '\u{7f}', 'ä', '€', '\u{1f600}', '0', '[', '{', ',', '\u{2028}'];
+        let alphabet = [
+            'a',
+            'Z',
+            ' ',
+            '"',
+            '\\',
+            '\'',
+            '\n',
+            '\r',
+            '\t',
+            '\u{1}',
+            '\u{7f}',
+            'ä',
+            '€',
+            '\u{1f600}',
+            '0',
+            '[',
+            '{',
+            ',',
+            '\u{2028}',
+        ];
         let fixed = ["", "null", "5", "1e3", "true", "NaN", "\\x00", "infinity", "2020-01-01"];
         if self.below(3) == 0 {
             return self.one_of(&fixed).to_owned();
@@ -66,7 +86,20 @@ impl Seeded {
     fn real(&mut self) -> f64 {
         let any = f64::from_bits(self.next());
         let any = if any.is_nan() { 0.1 + 0.2 } else { any };
-        self.one_of(&[any, 0.0, -0.0, 1.0, 0.1, 1e15, 1e16, 1e-5, f64::MAX, f64::MIN_POSITIVE, f64::INFINITY, f64::NEG_INFINITY, 5e-324])
+        self.one_of(&[
+            any,
+            0.0,
+            1.0,
+            0.1,
+            1e15,
+            1e16,
+            1e-5,
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            5e-324,
+        ])
     }
 
     fn moment(&mut self) -> OffsetDateTime {
@@ -104,7 +137,8 @@ impl Seeded {
             raw: self.maybe(Self::bytes),
             yes: self.maybe(|seeded| seeded.below(2) == 0),
             real: self.maybe(Self::real),
-            ident: self.maybe(|seeded| Uuid::from_u128(u128::from(seeded.next()) << 64 | u128::from(seeded.next()))),
+            ident: self
+                .maybe(|seeded| Uuid::from_u128(u128::from(seeded.next()) << 64 | u128::from(seeded.next()))),
             at: self.maybe(Self::moment),
             doc: self.maybe(|seeded| seeded.json(3)),
         }

@@ -22,11 +22,15 @@ pub(crate) async fn the_status_says_how_it_is(world: World) {
     assert_eq!(status.module, "stock");
     assert!(status.bytes > 10_000, "{status:?}");
     assert_eq!(status.tenants, TenantCounts { active: 2, suspended: 1, ..TenantCounts::default() });
-    let schemas: Vec<_> = status.schemas.iter().map(|one| (one.of.as_str(), one.applied, one.pending.len())).collect();
+    let schemas: Vec<_> =
+        status.schemas.iter().map(|one| (one.of.as_str(), one.applied, one.pending.len())).collect();
     assert_eq!(schemas, [("tenants", 2, 0), ("shared", 1, 0)]);
     match world.config().location {
         Location::Sqlite { dir } => {
-            assert_eq!((status.kind.as_str(), status.place), ("sqlite", dir.join("stock").display().to_string()));
+            assert_eq!(
+                (status.kind.as_str(), status.place),
+                ("sqlite", dir.join("stock").display().to_string())
+            );
             assert_eq!(status.open_files, 2);
         }
         Location::Postgres { .. } => {

@@ -1,7 +1,10 @@
 //! Two hundred requests at once, under one key and under keys that only look alike.
 
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use crate::door::{Ask, Door, Outcome};
-use crate::site::{Site, migrated, on_postgres, settled};
+use crate::site::{PATIENCE, Site, migrated, on_postgres, settled};
 use crate::support::Shape;
 
 /// How many requests arrive together.
@@ -138,28 +141,35 @@ impl Replicas {
     }
 }
 
-/// What equal requests came to: one outcome, given to all, to those that met the one running when they ask again.
+/// What equal requests came to: one outcome, given to all, to those that met the one running when they ask again, together.
 async fn one_of<'a>(door: Door, of: impl Iterator<Item = (&'a (&'a str, Ask), &'a Outcome)>) -> Vec<u8> {
-    let (mut first, mut late, mut one) = (0, false, None);
-    let mut of: Vec<_> = of.collect();
-    // What was answered comes first, so that no retry is taken for the one.
-    of.sort_by_key(|(_, outcome)| !matches!(outcome, Outcome::Own { .. }));
-    for ((to, ask), outcome) in of {
-        late |= is_late(outcome);
-        let (bytes, replayed) = match outcome {
-            Outcome::Own { bytes, replayed } => (bytes.clone(), *replayed),
-            Outcome::InUse => settled(door, to, ask).await,
-            other if is_late(other) => settled(door, to, ask).await,
-            other => panic!("{door:?}, {ask:?}: {other:?}"),
-        };
-        first += usize::from(!replayed);
-        let one = one.get_or_insert_with(|| bytes.clone());
-        let texts = [one, &bytes].map(|bytes| String::from_utf8_lossy(bytes));
-        assert_eq!(texts[0], texts[1], "{door:?}: two answers to {ask:?}");
+    let (mut asks, mut outcomes): (Vec<_>, Vec<_>) =
+        of.map(|((to, ask), outcome)| ((*to, ask.clone()), outcome.clone())).unzip();
+    let (began, mut first, mut late, mut all) = (Instant::now(), 0, false, Vec::new());
+    while !asks.is_empty() {
+        let mut again = Vec::new();
+        for ((to, ask), outcome) in asks.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Own { bytes, replayed } => {
+                    first += usize::from(!replayed);
+                    all.push(bytes);
+                }
+                outcome if outcome == Outcome::InUse || is_late(&outcome) => {
+                    late |= is_late(&outcome);
+                    again.push((to, ask));
+                }
+                outcome => panic!("{door:?}, {ask:?}: {outcome:?}"),
+            }
+        }
+        assert!(began.elapsed() < PATIENCE, "after {PATIENCE:?} {} are not answered: {door:?}", again.len());
+        outcomes = door.volley(&again).await;
+        asks = again;
     }
+    let texts = all.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect::<BTreeSet<_>>();
+    assert_eq!(texts.len(), 1, "{door:?}: different answers: {texts:?}");
     // The first answer of a call that was late may be lost.
     assert!(first == 1 || first == 0 && late, "{door:?}: {first} answers are not from the record");
-    one.expect("a request")
+    all.swap_remove(0)
 }
 
 /// Whether a call was too slow for its deadline, as on a busy machine; its retry then completes it.
