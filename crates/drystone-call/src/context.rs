@@ -191,7 +191,8 @@ pub struct Context {
     /// Boxed: most contexts have none, and every call moves its context.
     claim: Option<Box<Claim>>,
     replayed: AtomicBool,
-    conflict: AtomicBool,
+    /// Whether a store has met a conflict since the handler began.
+    pub(crate) conflict: AtomicBool,
 }
 
 impl Deref for Context {
@@ -373,20 +374,6 @@ impl Context {
 
     pub(crate) fn set_replayed(&self, replayed: bool) {
         self.replayed.store(replayed, Ordering::Relaxed);
-    }
-
-    /// Says that the database refused this call's transaction because of a concurrent one, so that running the handler again may succeed;
-    /// for stores.
-    ///
-    /// The handler runs again if it then fails, nothing is recorded, and the call carries a key or is free of side effects. A store
-    /// says it only where nothing of the transaction can have been committed.
-    pub fn mark_conflict(&self) {
-        self.conflict.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether a store has met a conflict since the handler began.
-    pub(crate) fn met_conflict(&self) -> bool {
-        self.conflict.load(Ordering::Relaxed)
     }
 
     /// Makes the context what it was before the handler began, so that it can run again: who asks, the deadline, the key with its claim, and

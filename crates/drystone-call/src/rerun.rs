@@ -6,6 +6,7 @@
 //! `ABORTED`, for a caller who knows what a repeat does.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,9 +70,20 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
     }
 }
 
+impl Context {
+    /// Says that the database refused this call's transaction because of a concurrent one, so that running the handler again may succeed;
+    /// for stores.
+    ///
+    /// The handler runs again if it then fails, nothing is recorded, and the call carries a key or is free of side effects. A store
+    /// says it only where nothing of the transaction can have been committed.
+    pub fn mark_conflict(&self) {
+        self.conflict.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Whether a run that failed can be made again: it met a conflict and has left nothing on record.
 pub(crate) fn may_run_again(cx: &Context) -> bool {
-    cx.met_conflict() && !cx.claim().is_some_and(|claim| claim.is_recorded())
+    cx.conflict.load(Ordering::Relaxed) && !cx.claim().is_some_and(|claim| claim.is_recorded())
 }
 
 /// A pause of any length up to a bound that grows, so that those who met do not meet again.

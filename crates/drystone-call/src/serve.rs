@@ -97,7 +97,10 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
                 self.keep(method, &req)
             };
             let answer = match AssertUnwindSafe(call(&self.service, cx, req)).catch_unwind().await {
-                Ok(Err(error)) if let Some(req) = kept && may_run_again(cx) => {
+                Ok(Err(error))
+                    if let Some(req) = kept
+                        && may_run_again(cx) =>
+                {
                     Box::pin(self.run_again(method, cx, req, call, error)).await
                 }
                 Ok(answer) => answer,

@@ -40,7 +40,7 @@ async fn an_owner_migrates_in_one_transaction_beside_others() {
     run! {
         owner: statements_that_end_the_transaction_are_refused a_migration_stays_the_owner a_failed_migration_says_where
             a_migration_works_on_the_rows_of_all_tenants an_owner_without_rights_is_told_which migrators_wait_for_one_another
-            a_password_is_given_and_never_sent
+            another_database_changes_the_same_role a_password_is_given_and_never_sent
     }
 }
 

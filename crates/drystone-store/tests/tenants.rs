@@ -67,7 +67,7 @@ async fn exported(store: &Store, name: &str) -> (Vec<u8>, Section) {
     (archive, section)
 }
 
-/// Each case becomes a test on SQLite; on PostgreSQL they run one after another on one server, each in a database of its own.
+/// Each case becomes a test on SQLite; on PostgreSQL those of a file run one after another on one server, each in a database of its own.
 macro_rules! suite {
     ($($module:ident: $($case:ident)+;)+) => {
         mod sqlite {
@@ -79,13 +79,17 @@ macro_rules! suite {
             )+)+
         }
 
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn postgres() {
-            $($(
-                println!("{}", stringify!($case));
-                // One future of all cases would not fit on the stack.
-                Box::pin($module::$case(World::postgres().await)).await;
-            )+)+
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $module() {
+                    $(
+                        println!("{}", stringify!($case));
+                        // One future of all cases would not fit on the stack.
+                        Box::pin(crate::$module::$case(crate::World::postgres().await)).await;
+                    )+
+                }
+            )+
         }
     };
 }

@@ -172,7 +172,8 @@ async fn direct_encoded_and_split_on_either_database_give_the_same_answers_byte_
     let first = told(Shape::Whole, On::Sqlite).await;
     for on in On::BOTH {
         for shape in [Shape::Whole, Shape::Encoded, Shape::Split] {
-            let other = if (shape, on) == (Shape::Whole, On::Sqlite) { continue } else { told(shape, on).await };
+            let other =
+                if (shape, on) == (Shape::Whole, On::Sqlite) { continue } else { told(shape, on).await };
             assert_eq!(first.len(), other.len());
             for (first, other) in first.iter().zip(&other) {
                 assert_eq!(first, other, "{shape:?} {on:?}");

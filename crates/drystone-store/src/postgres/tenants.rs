@@ -45,6 +45,12 @@ impl PostgresModule {
         if let Some(known) = self.registry.enter(tenant) {
             return Ok(Some(known));
         }
+        // Rare and large: a begin that finds its tenant in the map does not carry this along.
+        Box::pin(self.look(tenant, deadline)).await.map(Some)
+    }
+
+    /// Looks at the server for a tenant that is not known to be active, and creates it where that is allowed.
+    async fn look(&self, tenant: &TenantId, deadline: Instant) -> Result<TenantUse> {
         let mut found = self.find(tenant, deadline).await?;
         if found.is_none() && self.config.create_tenants {
             self.insert(tenant, TenantState::Active, deadline).await?;
@@ -52,7 +58,7 @@ impl PostgresModule {
         }
         let (state, changed) = found.ok_or_else(|| unknown(tenant))?;
         self.registry.note(tenant, state, changed);
-        self.registry.enter(tenant).map(Some).ok_or_else(|| self.registry.refusal(tenant))
+        self.registry.enter(tenant).ok_or_else(|| self.registry.refusal(tenant))
     }
 
     /// The tenants that the module has data of.

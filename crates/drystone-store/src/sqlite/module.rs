@@ -106,7 +106,7 @@ impl SqliteModule {
                 Ok(file) => return Ok(file),
                 Err(cell) => cell,
             };
-            match cell.get_or_try_init(|| self.open_tenant(tenant.clone(), &cell, deadline)).await {
+            match Box::pin(cell.get_or_try_init(|| self.open_tenant(tenant.clone(), &cell, deadline))).await {
                 Ok(file) => return Ok(Arc::clone(file)),
                 Err(Some(error)) => return Err(error),
                 // The file was closed for good meanwhile: the registry says what is next.

@@ -4,7 +4,7 @@ use drystone_call::Code;
 use drystone_store::{Location, Migrator, Steps};
 use secrecy::SecretString;
 
-use crate::site::{ITEMS, Site, shared, step, tenants};
+use crate::site::{ITEMS, Site, step, tenants};
 
 pub(crate) async fn statements_that_end_the_transaction_are_refused(site: Site) {
     let one = step(1, "expand_items", ITEMS);
@@ -133,25 +133,31 @@ pub(crate) async fn migrators_wait_for_one_another(site: Site) {
     let (a, b) =
         tokio::join!(site.migrator.migrate(&config, Steps::All), site.migrator.migrate(&config, Steps::All));
     assert_ne!(a.unwrap(), b.unwrap());
-    // Roles belong to the whole server: the same module in two databases at once.
-    let twin = format!(
-        "create database {0}_twin; grant create on database {0}_twin to {0}_owner",
-        site.owner.replace("_owner", "")
-    );
-    for statement in twin.split("; ") {
-        site.admin.batch_execute(statement).await.unwrap();
-    }
-    let twin_url = format!("{}_twin", site.owner_url);
-    for round in 0..5 {
-        let migrate = async |url: String| {
-            let migrator = Migrator::connect(&url.into()).await.unwrap();
-            let mut config = site.config(&format!("round{round}"), shared(&[]));
-            let Location::Postgres { password, .. } = &mut config.location else { unreachable!() };
-            *password = Some("secret".into());
-            migrator.migrate(&config, Steps::All).await.unwrap();
-        };
-        tokio::join!(migrate(site.owner_url.clone()), migrate(twin_url.clone()));
-    }
+}
+
+pub(crate) async fn another_database_changes_the_same_role(site: Site) {
+    let mut config = site.config("stock", tenants(&[]));
+    let Location::Postgres { password, .. } = &mut config.location else { unreachable!() };
+    *password = Some("secret".into());
+    site.migrator.migrate(&config, Steps::All).await.unwrap();
+    // Roles belong to the whole server, and no lock reaches from one database to another: somebody there is in the middle of it.
+    let change = format!("begin; alter role {} connection limit 50", site.role("stock"));
+    site.admin.batch_execute(&change).await.unwrap();
+    let watch = crate::site::login(&site.database.owner_url).await;
+    let waits = async {
+        let waiting =
+            "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%alter role%'";
+        for turn in 0.. {
+            assert!(turn < 2000, "the migrator never came to the role");
+            if !watch.query(waiting, &[]).await.unwrap().is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        site.admin.batch_execute("commit").await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(site.migrator.migrate(&config, Steps::All), waits);
+    migrated.unwrap();
 }
 
 pub(crate) async fn a_password_is_given_and_never_sent(site: Site) {

@@ -296,3 +296,23 @@ async fn an_unreachable_server_is_unavailable_and_named_so() {
     let owner = connect(&site.database.owner_url).await;
     assert_eq!(owner.query_one("select count(*) from stock.items", &[]).await.unwrap().get::<_, i64>(0), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_do_not_conflict_in_a_small_table() {
+    let site = Site::open().await;
+    let world = &site.world;
+    let (mut a, mut b) = (world.cx_of("a"), world.cx_of("b"));
+    world.add(&mut a, "stone", 1).await.unwrap();
+    world.add(&mut b, "stone", 1).await.unwrap();
+    site.owner.batch_execute("analyze stock.items").await.unwrap();
+    let (mut here, mut there) = (world.store.begin(&mut a).await.unwrap(), world.store.begin(&mut b).await.unwrap());
+    for tx in [&mut here, &mut there] {
+        let look = "select quantity from items where sku = $1";
+        assert_eq!(tx.query(look).bind(("stone",)).one::<(i64,)>().await.unwrap(), (1,));
+    }
+    for tx in [&mut here, &mut there] {
+        tx.query("update items set quantity = 2 where sku = $1").bind(("stone",)).execute().await.unwrap();
+    }
+    here.commit().await.unwrap();
+    there.commit().await.unwrap();
+}

@@ -28,10 +28,13 @@ pub(crate) async fn is_whole(shop: &Shop, server: &Server) {
     until("no transaction is open, no lock is held", async || server.query(HELD).is_empty()).await;
     until("the gauges are at zero", async || gauges(&shop.http).await.values().all(|value| *value == 0))
         .await;
-    for (role, connections) in connections(server) {
-        assert!(connections <= POOL + BESIDE, "{role} has {connections} connections");
-    }
-    assert_eq!(usable(shop, server).await, POOL, "connections that work at once");
+    let usable = usable(shop, server).await;
+    assert!(usable >= POOL, "only {usable} connections work at once");
+    // One that is given up while it is busy is closed by the server a little later.
+    until("every module has the connections that it may have", async || {
+        connections(server).values().all(|count| *count <= POOL + BESIDE)
+    })
+    .await;
     until("no transaction is open, no lock is held", async || server.query(HELD).is_empty()).await;
 }
 

@@ -1,0 +1,1 @@
+alter table entries add column purpose text not null default '';
