@@ -29,6 +29,8 @@
 
 mod archive;
 mod backend;
+#[cfg(feature = "sea-query")]
+mod built;
 mod clock;
 mod config;
 mod error;
@@ -55,6 +57,8 @@ pub mod __private {
 }
 
 pub use archive::{Section, TableSum};
+#[cfg(feature = "sea-query")]
+pub use built::Built;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use config::Testing;

@@ -15,6 +15,12 @@ pub trait Params: Send + Sync {
     #[doc(hidden)]
     const COUNT: usize;
 
+    /// How many there are, where the type does not say.
+    #[doc(hidden)]
+    fn count(&self) -> usize {
+        Self::COUNT
+    }
+
     /// Binds `$1`, `$2` and so on.
     #[doc(hidden)]
     fn bind_sqlite(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()>;
@@ -35,11 +41,11 @@ pub(crate) trait Bound: Send + Sync {
 
 impl<P: Params> Bound for P {
     fn count(&self) -> usize {
-        P::COUNT
+        Params::count(self)
     }
 
     fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let mut values = Vec::with_capacity(P::COUNT);
+        let mut values = Vec::with_capacity(Params::count(self));
         self.bind_postgres(&mut values);
         values
     }
@@ -57,6 +63,10 @@ impl Params for () {
 
 impl<P: Params + ?Sized> Params for &P {
     const COUNT: usize = P::COUNT;
+
+    fn count(&self) -> usize {
+        (**self).count()
+    }
 
     fn bind_sqlite(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
         (**self).bind_sqlite(statement)

@@ -91,6 +91,7 @@ impl Store {
     ///
     /// # Errors
     /// `UNAVAILABLE` if the store is not open, `DEADLINE_EXCEEDED` if the call's deadline passes while other writers work.
+    /// `TENANT_UNKNOWN` if nobody has created the tenant, `TENANT_SUSPENDED` if it is suspended, imported or deleted.
     pub async fn begin<'a>(&self, cx: &'a mut Context) -> Result<Tx<'a>> {
         self.begin_with(cx, Isolation::Serializable).await
     }

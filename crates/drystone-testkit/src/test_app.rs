@@ -253,3 +253,28 @@ impl Drop for TestApp {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Postgres;
+
+    async fn app(on: On) -> TestApp {
+        TestApp::of(Module::new("notes").wire(|w| drop(w.store()))).on(on).start().await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn stores_on_sqlite_that_were_to_be_on_postgres_are_noticed() {
+        for on in On::BOTH {
+            app(on).await.finish().await;
+            let mut app = app(on).await;
+            app.stores = Some(match on {
+                On::Sqlite => TestStores::Postgres(Postgres::of_process().database().unwrap()),
+                On::Postgres => TestStores::Sqlite,
+            });
+            let panic = tokio::spawn(app.finish()).await.unwrap_err().into_panic();
+            let said = panic.downcast_ref::<String>().unwrap();
+            assert!(said.contains("the stores were not on"), "{said}");
+        }
+    }
+}

@@ -55,16 +55,18 @@ fn is_test(source: &str, name: &str) -> bool {
         let rest = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
         rest.and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with(['(', '<']))
     };
-    let Some(at) = lines.iter().position(|line| declares(line)) else { return false };
-    let above = lines[..at].iter().rev().take_while(|line| line.starts_with(['#', '/']));
-    above.into_iter().any(|line| line.contains("test"))
+    let is_marked = |at: usize| {
+        let above = lines[..at].iter().rev().take_while(|line| line.starts_with(['#', '/']));
+        above.into_iter().any(|line| line.contains("test"))
+    };
+    lines.iter().enumerate().any(|(at, line)| declares(line) && is_marked(at))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SOURCE: &str = "#[test]\nfn holds() {}\n#[tokio::test(start_paused = true)]\nasync fn also() {}\n/// No claim.\nfn helper() {}\n";
+    const SOURCE: &str = "#[test]\nfn holds() {}\n#[tokio::test(start_paused = true)]\nasync fn also() {}\n/// No claim.\nfn helper() {}\nimpl A {\nfn twice() {}\n}\n#[test]\nfn twice() {}\n";
 
     fn check(page: &str) -> usize {
         findings(&Tree::of(&[(PAGE, page), ("a/tests/a.rs", SOURCE)])).len()
@@ -82,6 +84,7 @@ mod tests {
             check("* **Architecture Invariant:** x [`holds`](a/tests/a.rs), [`also`](a/tests/a.rs)\n"),
             0
         );
+        assert_eq!(check("**Architecture Invariant:** x [`twice`](a/tests/a.rs)\n"), 0);
         assert_eq!(check("No claim.\n"), 0);
     }
 

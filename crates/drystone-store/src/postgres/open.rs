@@ -207,11 +207,11 @@ impl Open {
         let queue = std::mem::take(&mut self.queue);
         let answer = async {
             let statement = self.prepare(sql).await?;
-            counted(sql, &statement, P::COUNT)?;
+            counted(sql, &statement, Params::count(params))?;
             let before = self.prepare_all(&queue).await?;
             let begin = self.begin();
             let conn = self.conn();
-            let mut values = Vec::with_capacity(P::COUNT);
+            let mut values = Vec::with_capacity(Params::count(params));
             params.bind_postgres(&mut values);
             let last = ask(conn.client(), &statement, &values);
             if begin.is_none() && queue.is_empty() {

@@ -144,12 +144,12 @@ fn is_here(config: &Config) -> bool {
     let hosts = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => {
             name == "localhost"
-                || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+                || name.trim_matches(['[', ']']).parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
         }
         #[cfg(unix)]
         Host::Unix(_) => true,
     });
-    hosts && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
+    hosts && config.get_hostaddrs().iter().all(core::net::IpAddr::is_loopback)
 }
 
 /// The words of a `name=value` string; a value in quotes is one.

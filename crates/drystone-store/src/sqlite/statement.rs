@@ -55,8 +55,8 @@ fn each<P: Params>(
         guard::check(sql)?;
         let mut statement: CachedStatement<'_> = db.prepare_cached(sql)?;
         let wanted = statement.parameter_count();
-        if wanted != P::COUNT {
-            return Err(Fault::Parameters { bound: P::COUNT, wanted });
+        if wanted != params.count() {
+            return Err(Fault::Parameters { bound: params.count(), wanted });
         }
         params.bind_sqlite(&mut statement)?;
         let reads_only = statement.readonly();

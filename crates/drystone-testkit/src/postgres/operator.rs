@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(server.query(&database, locks).unwrap(), ["1"]);
         drop(held);
         assert!(server.hold(&database, "this is no statement").is_err());
-        assert_eq!(server.backends(&database).unwrap(), []);
+        assert!(server.backends(&database).unwrap().is_empty());
         assert!(!server.terminate(&database, 1).unwrap_or(false));
         disk.fill("/base/").unwrap();
         let full = server.query(&database, "create table u as select generate_series(1, 10000)").unwrap_err();
