@@ -1,15 +1,18 @@
 //! The shop's connections after a fault: as many as there may be, all of them of use, none of them holding anything.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use drystone_testkit::Http;
 
 use crate::world::{Server, Shop, until};
 
-/// Connections that work at once, of each module.
-const POOL: usize = 8;
+/// Connections that work at once, of each module: `StoreConfig::max_connections`.
+const POOL: usize = 10;
 /// Connections of a module beside those: its keys' and its lease's.
 const BESIDE: usize = 2;
+/// How long the server may keep a connection that was given up.
+const GONE: Duration = Duration::from_secs(30);
 
 /// What the server says of the connections that are at rest: how many each module has, open transactions, advisory locks.
 const HELD: &str = "
@@ -18,6 +21,11 @@ where datname = current_database() and usename <> 'postgres' and (xact_start is 
 union all select 'lock ' || usename from pg_locks l join pg_stat_activity a using (pid)
 where locktype = 'advisory' and datname = current_database()
 union all select 'prepared ' || gid from pg_prepared_xacts";
+
+/// Every connection, for people.
+const OPEN: &str =
+    "select usename, application_name, state, backend_start, state_change, wait_event, left(query, 60)
+from pg_stat_activity where datname = current_database() order by usename, backend_start";
 
 /// How many readers of orders wait for a lock.
 const WAITING: &str = "select count(*) from pg_stat_activity
@@ -31,10 +39,12 @@ pub(crate) async fn is_whole(shop: &Shop, server: &Server) {
     let usable = usable(shop, server).await;
     assert!(usable >= POOL, "only {usable} connections work at once");
     // One that is given up while it is busy is closed by the server a little later.
-    until("every module has the connections that it may have", async || {
-        connections(server).values().all(|count| *count <= POOL + BESIDE)
-    })
-    .await;
+    let too_many = async || connections(server).values().any(|count| *count > POOL + BESIDE);
+    let began = Instant::now();
+    while too_many().await {
+        assert!(began.elapsed() < GONE, "too many connections: {:?}", server.query(OPEN));
+        tokio::task::yield_now().await;
+    }
     until("no transaction is open, no lock is held", async || server.query(HELD).is_empty()).await;
 }
 

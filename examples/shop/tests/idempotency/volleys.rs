@@ -1,10 +1,9 @@
 //! Two hundred requests at once, under one key and under keys that only look alike.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use crate::door::{Ask, Door, Outcome};
-use crate::site::{PATIENCE, Site, migrated, on_postgres, settled};
+use crate::site::{Site, migrated, on_postgres, settled};
 use crate::support::Shape;
 
 /// How many requests arrive together.
@@ -143,32 +142,34 @@ impl Replicas {
 
 /// What equal requests came to: one outcome, given to all, to those that met the one running when they ask again, together.
 async fn one_of<'a>(door: Door, of: impl Iterator<Item = (&'a (&'a str, Ask), &'a Outcome)>) -> Vec<u8> {
-    let (mut asks, mut outcomes): (Vec<_>, Vec<_>) =
-        of.map(|((to, ask), outcome)| ((*to, ask.clone()), outcome.clone())).unzip();
-    let (began, mut first, mut late, mut all) = (Instant::now(), 0, false, Vec::new());
-    while !asks.is_empty() {
-        let mut again = Vec::new();
-        for ((to, ask), outcome) in asks.into_iter().zip(outcomes) {
-            match outcome {
-                Outcome::Own { bytes, replayed } => {
-                    first += usize::from(!replayed);
-                    all.push(bytes);
-                }
-                outcome if outcome == Outcome::InUse || is_late(&outcome) => {
-                    late |= is_late(&outcome);
-                    again.push((to, ask));
-                }
-                outcome => panic!("{door:?}, {ask:?}: {outcome:?}"),
+    let (mut first, mut late, mut all, mut again) = (0, false, Vec::new(), Vec::new());
+    for ((to, ask), outcome) in of {
+        match outcome {
+            Outcome::Own { bytes, replayed } => {
+                first += usize::from(!replayed);
+                all.push(bytes.clone());
             }
+            Outcome::InUse => again.push((*to, ask.clone())),
+            outcome if is_late(outcome) => {
+                late = true;
+                again.push((*to, ask.clone()));
+            }
+            outcome => panic!("{door:?}, {ask:?}: {outcome:?}"),
         }
-        println!("{door:?}: {} ask again after {:?}, {first} first, late: {late}", again.len(), began.elapsed());
-        assert!(began.elapsed() < PATIENCE, "after {PATIENCE:?} {} are not answered: {door:?}", again.len());
-        // One alone first: a crowd that asks again and again would keep the running call from the processor that it needs.
-        if let Some((to, ask)) = again.first() {
-            first += usize::from(!settled(door, to, ask).await.1);
-        }
-        outcomes = door.volley(&again).await;
-        asks = again;
+    }
+    // One alone first: a crowd that asks again and again would keep the running call from the processor that it needs.
+    if let Some((to, ask)) = again.first() {
+        first += usize::from(!settled(door, to, ask).await.1);
+    }
+    for ((to, ask), outcome) in again.iter().zip(door.volley(&again).await) {
+        let (bytes, replayed) = match outcome {
+            Outcome::Own { bytes, replayed } => (bytes, replayed),
+            Outcome::InUse => settled(door, to, ask).await,
+            outcome if is_late(&outcome) => settled(door, to, ask).await,
+            outcome => panic!("{door:?}, {ask:?}: {outcome:?}"),
+        };
+        assert!(replayed, "{door:?}: {ask:?} was answered before, and not from the record");
+        all.push(bytes);
     }
     let texts = all.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect::<BTreeSet<_>>();
     assert_eq!(texts.len(), 1, "{door:?}: different answers: {texts:?}");
