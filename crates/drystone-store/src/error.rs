@@ -220,10 +220,8 @@ pub(crate) fn is_lost(error: &tokio_postgres::Error) -> bool {
 
 /// Whether PostgreSQL refused the transaction because of a concurrent one.
 pub(crate) fn is_conflict(error: &tokio_postgres::Error) -> bool {
-    matches!(
-        error.code(),
-        Some(&(SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED))
-    ) || is_outdated(error)
+    matches!(error.code(), Some(&(SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED)))
+        || is_outdated(error)
 }
 
 /// Whether a migration has changed what a prepared statement gives.

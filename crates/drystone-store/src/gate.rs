@@ -24,7 +24,7 @@ impl KeyGate for Gate {
             let deadline = Instant::now() + DEFAULT_TIMEOUT;
             match &backend.database {
                 Database::Sqlite(module) => module.admit(key_use, deadline).await,
-                Database::Postgres(module) => module.admit(key_use, deadline).await,
+                Database::Postgres(module) => Box::pin(module.admit(key_use, deadline)).await,
             }
         })
     }

@@ -33,7 +33,8 @@ impl<'a> ReadTx<'a> {
         let on = match &backend.database {
             Database::Sqlite(module) => Snapshot::Sqlite(module.read(tenant, deadline).await?),
             Database::Postgres(module) => {
-                Snapshot::Postgres(Box::new(module.begin(tenant, deadline, Purpose::Read).await?))
+                let begun = Box::pin(module.begin(tenant, deadline, Purpose::Read)).await?;
+                Snapshot::Postgres(Box::new(begun))
             }
         };
         Ok(Self { cx, on })
@@ -55,7 +56,7 @@ impl Run for ReadTx<'_> {
     async fn run_optional<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Option<T>> {
         let done = match &mut self.on {
             Snapshot::Sqlite(read) => read.optional(sql, params),
-            Snapshot::Postgres(read) => read.optional(sql, params).await,
+            Snapshot::Postgres(read) => Box::pin(read.optional(sql, params)).await,
         };
         self.noting(done)
     }
@@ -63,7 +64,7 @@ impl Run for ReadTx<'_> {
     async fn run_all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Vec<T>> {
         let done = match &mut self.on {
             Snapshot::Sqlite(read) => read.all(sql, params),
-            Snapshot::Postgres(read) => read.all(sql, params).await,
+            Snapshot::Postgres(read) => Box::pin(read.all(sql, params)).await,
         };
         self.noting(done)
     }

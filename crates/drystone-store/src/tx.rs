@@ -71,7 +71,9 @@ impl<'a> Tx<'a> {
         let on = match &backend.database {
             Database::Sqlite(module) => On::Sqlite(module.begin(tenant, deadline).await?),
             Database::Postgres(module) => {
-                On::Postgres(Box::new(module.begin(tenant, deadline, Purpose::Write(isolation)).await?))
+                // Boxed, here and below: a transaction on SQLite does not carry the room for what waits for a network.
+                let begun = Box::pin(module.begin(tenant, deadline, Purpose::Write(isolation))).await?;
+                On::Postgres(Box::new(begun))
             }
         };
         Ok(Self { cx, backend, shared, on: Some(on), queued: None })
@@ -99,7 +101,7 @@ impl<'a> Tx<'a> {
     pub async fn native(&mut self) -> Result<Native<'_>> {
         // Looked at first, since what is handed out borrows the transaction.
         if let On::Postgres(tx) = self.on()? {
-            let done = tx.flush().await;
+            let done = Box::pin(tx.flush()).await;
             self.noting(done)?;
         }
         match self.on()? {
@@ -194,7 +196,11 @@ impl<'a> Tx<'a> {
             }
             (On::Postgres(tx), Database::Postgres(module)) => {
                 let record = record.map(OwnRecord::of);
-                let done = if refused { tx.replace(record, hold).await } else { tx.submit(record, hold).await };
+                let done = if refused {
+                    Box::pin(tx.replace(record, hold)).await
+                } else {
+                    Box::pin(tx.submit(record, hold)).await
+                };
                 self.note_conflict();
                 done?;
                 if recorded {
@@ -226,7 +232,7 @@ impl<'a> Tx<'a> {
     pub(crate) async fn run_execute(&mut self, sql: &str, params: &impl Params) -> Result<u64> {
         let done = match self.on()? {
             On::Sqlite(tx) => tx.execute(sql, params),
-            On::Postgres(tx) => tx.execute(sql, params).await,
+            On::Postgres(tx) => Box::pin(tx.execute(sql, params)).await,
         };
         self.noting(done)
     }
@@ -289,7 +295,7 @@ impl Run for Tx<'_> {
     async fn run_optional<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Option<T>> {
         let done = match self.on()? {
             On::Sqlite(tx) => tx.optional(sql, params),
-            On::Postgres(tx) => tx.optional(sql, params).await,
+            On::Postgres(tx) => Box::pin(tx.optional(sql, params)).await,
         };
         self.noting(done)
     }
@@ -297,7 +303,7 @@ impl Run for Tx<'_> {
     async fn run_all<T: FromRow>(&mut self, sql: &str, params: &impl Params) -> Result<Vec<T>> {
         let done = match self.on()? {
             On::Sqlite(tx) => tx.all(sql, params),
-            On::Postgres(tx) => tx.all(sql, params).await,
+            On::Postgres(tx) => Box::pin(tx.all(sql, params)).await,
         };
         self.noting(done)
     }

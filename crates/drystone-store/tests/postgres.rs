@@ -33,7 +33,8 @@ struct Site {
 
 impl Site {
     async fn open() -> Self {
-        let database = tokio::task::spawn_blocking(|| Postgres::of_process().database()).await.unwrap().unwrap();
+        let database =
+            tokio::task::spawn_blocking(|| Postgres::of_process().database()).await.unwrap().unwrap();
         let world = World::postgres_in(&database).await;
         let owner = connect(&database.owner_url).await;
         Self { world, database, owner }

@@ -37,7 +37,8 @@ async fn values_go_in_and_come_out(world: &World) {
         .build(PostgresQueryBuilder);
     tx.query(&sql).bind(Built::from(values)).queue();
     type Read = (i64, i32, String, Vec<u8>, bool, f64, Uuid, OffsetDateTime);
-    let read: Read = tx.query("select big, small, words, raw, yes, real, ident, at from kinds").one().await.unwrap();
+    let read: Read =
+        tx.query("select big, small, words, raw, yes, real, ident, at from kinds").one().await.unwrap();
     assert_eq!(read, (5, 7, "it's".to_owned(), vec![0, 255], true, 0.5, ident, at));
     let (read,): (serde_json::Value,) = tx.query("select doc from kinds").one().await.unwrap();
     assert_eq!(read, doc);

@@ -37,7 +37,7 @@ struct Plan {
 /// A way to a [`Database`] through which replies can be kept back; gone when dropped.
 #[derive(Debug)]
 pub struct PostgresProxy {
-    dir: TempDir,
+    _dir: TempDir,
     url: String,
     plan: Arc<Mutex<Plan>>,
     accepting: JoinHandle<()>,
@@ -60,7 +60,7 @@ impl PostgresProxy {
         let url = format!("{user}@{}/{name}", dir.path().display().to_string().replace('/', "%2F"));
         let plan = Arc::<Mutex<Plan>>::default();
         let accepting = tokio::spawn(accept(listener, server, Arc::clone(&plan)));
-        Ok(Self { dir, url, plan, accepting })
+        Ok(Self { _dir: dir, url, plan, accepting })
     }
 
     /// The connection string that leads through the proxy.
@@ -93,12 +93,6 @@ impl PostgresProxy {
 
     fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where the socket lies.
-    #[must_use]
-    pub fn dir(&self) -> &std::path::Path {
-        self.dir.path()
     }
 }
 

@@ -55,7 +55,8 @@ impl Keeper {
             Some(tenant) => self.forget(Some(tenant)).await,
             None => {
                 let line = self.lease.line().get(Instant::now() + CLEANUP).await?;
-                let all = format!("select name from {}.drystone_tenants order by name desc", quoted(&self.shared));
+                let all =
+                    format!("select name from {}.drystone_tenants order by name desc", quoted(&self.shared));
                 for row in line.client.query(&all, &[]).await? {
                     turn.push(TenantId::new(row.try_get(0)?)?);
                 }
@@ -70,7 +71,8 @@ impl Keeper {
     pub(crate) async fn forget(&self, tenant: Option<TenantId>) -> Result<()> {
         let purpose = Purpose::Write(Isolation::ReadCommitted);
         let (shared, deadline) = (Arc::clone(&self.shared), Instant::now() + CLEANUP);
-        let mut open = Open::take(&self.pool, Scope { tenant, in_use: None, purpose, shared, deadline }).await?;
+        let mut open =
+            Open::take(&self.pool, Scope { tenant, in_use: None, purpose, shared, deadline }).await?;
         let before = self.forget_before();
         open.ask(FORGET, &(before,)).await.map_err(|failure| failure.error)?;
         open.commit().await.1.map_err(|failure| failure.error.into())

@@ -127,7 +127,8 @@ impl Locks {
             let KeyUse { tenant, principal, method, key, .. } = key_use;
             let (tenant, principal, key) = (tenant.as_str(), principal.as_str(), key.as_str());
             let client = &prepared.on.client;
-            let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&lock, &tenant, &principal, method, &key];
+            let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+                [&lock, &tenant, &principal, method, &key];
             let asked = client.query_one(&prepared.admit, &values);
             match tokio::time::timeout_at(deadline, asked).await {
                 Ok(Ok(row)) => break (locked, row),

@@ -110,7 +110,9 @@ impl Lease {
             let _one = self.renewing.lock().await;
             if self.lives()? { Ok(()) } else { self.renew_now().await }
         };
-        tokio::time::timeout_at(deadline, renewed).await.map_err(|_| too_late("the renewal of the process's lease"))?
+        tokio::time::timeout_at(deadline, renewed)
+            .await
+            .map_err(|_| too_late("the renewal of the process's lease"))?
     }
 
     /// Renews the lease.
@@ -148,7 +150,8 @@ impl Lease {
             false
         } else {
             let seen = self.registry.refresh(client).await?;
-            let renew = format!("update {} set renewed = clock_timestamp(), seen = $2 where id = $1", self.table);
+            let renew =
+                format!("update {} set renewed = clock_timestamp(), seen = $2 where id = $1", self.table);
             client.execute(&renew, &[&self.id, &seen]).await? == 1
         };
         if held {
@@ -179,7 +182,11 @@ impl Lease {
         let Err(cause) = inserted else { return Ok(()) };
         let missing = matches!(
             cause.code(),
-            Some(&(SqlState::UNDEFINED_TABLE | SqlState::INVALID_SCHEMA_NAME | SqlState::INSUFFICIENT_PRIVILEGE))
+            Some(
+                &(SqlState::UNDEFINED_TABLE
+                    | SqlState::INVALID_SCHEMA_NAME
+                    | SqlState::INSUFFICIENT_PRIVILEGE)
+            )
         );
         if missing {
             // Says what is missing and what to do.

@@ -58,7 +58,9 @@ impl Line {
             *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connected));
             Ok(connected)
         };
-        tokio::time::timeout_at(deadline, connect).await.map_err(|_| too_late("a connection to the database"))?
+        tokio::time::timeout_at(deadline, connect)
+            .await
+            .map_err(|_| too_late("a connection to the database"))?
     }
 
     /// Ends the connection.

@@ -60,11 +60,25 @@ impl PostgresModule {
         let pool = pool(&server, &names, config.hold_limit, config.max_connections)?;
         let locks = Locks::new(&server, &names);
         let shared: Arc<str> = names.shared.as_str().into();
-        let keeper = Keeper { pool: pool.clone(), lease, shared: Arc::clone(&shared), config: config.clone() };
+        let keeper =
+            Keeper { pool: pool.clone(), lease, shared: Arc::clone(&shared), config: config.clone() };
         let keeper = Arc::new(keeper);
         let keeping = Mutex::new(Some(tokio::spawn(Arc::clone(&keeper).work())));
         let (claims, records) = (Claims::default(), AtomicU32::new(0));
-        Ok(Self { config, server, names, shared, pool, registry, counters, keeper, keeping, locks, claims, records })
+        Ok(Self {
+            config,
+            server,
+            names,
+            shared,
+            pool,
+            registry,
+            counters,
+            keeper,
+            keeping,
+            locks,
+            claims,
+            records,
+        })
     }
 
     /// The one place that hands out a transaction to a call: [`Scope`] sets up the wall when the first statement is sent.

@@ -179,6 +179,12 @@ impl Open {
         if let Some(statement) = self.conn().statements(schema).get(sql) {
             return Ok(statement);
         }
+        // Boxed: it happens once on a connection.
+        Box::pin(self.prepare_first(sql)).await
+    }
+
+    async fn prepare_first(&mut self, sql: &str) -> Result<Statement, Failure> {
+        let schema = self.scope.schema();
         // What is prepared has passed.
         guard::check_postgres(sql).map_err(|fault| Failure::of(sql, fault))?;
         let begin = self.begin();

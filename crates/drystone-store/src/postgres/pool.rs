@@ -150,7 +150,10 @@ pub(crate) fn pool(server: &Server, names: &Names, hold_limit: Duration, size: u
 fn session(names: &Names, hold_limit: Duration) -> String {
     // The server ends what a vanished client holds; a client that is there finds its limit passed before.
     let idle = (2 * hold_limit).as_millis().clamp(1, 86_400_000);
-    format!("-c search_path={} -c idle_in_transaction_session_timeout={idle} {SESSION}", quoted(&names.schema))
+    format!(
+        "-c search_path={} -c idle_in_transaction_session_timeout={idle} {SESSION}",
+        quoted(&names.schema)
+    )
 }
 
 /// The settings of every session.

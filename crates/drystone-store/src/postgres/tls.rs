@@ -117,9 +117,10 @@ impl Said {
             }
             return Ok(roots);
         };
-        let certificates = CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|cause| refused(format!("sslrootcert={file} cannot be read: {cause}")).caused_by(cause))?;
+        let certificates =
+            CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(
+                |cause| refused(format!("sslrootcert={file} cannot be read: {cause}")).caused_by(cause),
+            )?;
         for certificate in certificates {
             roots.add(certificate).map_err(|cause| {
                 refused(format!("sslrootcert={file} has something else than certificates")).caused_by(cause)
@@ -135,7 +136,9 @@ impl Said {
 fn refused(what: String) -> Error {
     Error::new(
         Code::FailedPrecondition,
-        format!("{what}: name a PEM file with the authority of the database's certificate by sslrootcert=FILE"),
+        format!(
+            "{what}: name a PEM file with the authority of the database's certificate by sslrootcert=FILE"
+        ),
     )
 }
 
@@ -273,7 +276,8 @@ mod tests {
 
     #[test]
     fn what_is_said_counts_and_half_measures_do_not() {
-        let said = |mode: &str| protection(&format!("postgres://a@db.internal/x?sslmode={mode}&application_name=b"));
+        let said =
+            |mode: &str| protection(&format!("postgres://a@db.internal/x?sslmode={mode}&application_name=b"));
         assert_eq!(said("disable").unwrap(), Protection::Plain);
         assert_eq!(said("require").unwrap(), Protection::Known);
         assert_eq!(said("verify-full").unwrap(), Protection::Named);
@@ -284,7 +288,8 @@ mod tests {
 
     #[test]
     fn the_rest_of_the_connection_string_stays() {
-        let (rest, said) = split("postgres://a:b%3F@h/x?sslmode=require&connect_timeout=3&sslrootcert=%2Fa%20b.pem");
+        let (rest, said) =
+            split("postgres://a:b%3F@h/x?sslmode=require&connect_timeout=3&sslrootcert=%2Fa%20b.pem");
         assert_eq!(rest, "postgres://a:b%3F@h/x?connect_timeout=3");
         assert_eq!(said, Said { mode: Some("require".into()), root: Some("/a b.pem".into()) });
         let (rest, said) = split(r"host=h password='a b\' sslmode=x' sslrootcert='/a b.pem' sslmode=disable");

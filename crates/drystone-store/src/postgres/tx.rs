@@ -178,7 +178,7 @@ impl PostgresTx {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            if open.touched || resends == 0 || !self.start_over(&failure).await? {
+            if open.touched || resends == 0 || !Box::pin(self.start_over(&failure)).await? {
                 return Err(self.note(failure));
             }
             resends -= 1;
@@ -260,7 +260,7 @@ impl PostgresTx {
             Some(open) if !open.busy && !open.conn().client().is_closed() => open.undo(),
             _ => {
                 self.open = None;
-                self.open = Some(Open::take(&self.pool, self.scope.clone()).await?);
+                self.open = Some(Box::pin(Open::take(&self.pool, self.scope.clone())).await?);
             }
         }
         self.counters.rollbacks.add(1);

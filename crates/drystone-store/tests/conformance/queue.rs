@@ -19,7 +19,8 @@ pub(crate) async fn queued_statements_run_in_order(world: World) {
     tx.query("update items set quantity = quantity + 1").queue();
     tx.commit().await.unwrap();
     let mut read = world.store.read(&mut cx).await.unwrap();
-    let rows: Vec<(String, i64)> = read.query("select sku, quantity from items order by sku").all().await.unwrap();
+    let rows: Vec<(String, i64)> =
+        read.query("select sku, quantity from items order by sku").all().await.unwrap();
     assert_eq!(rows, [("first".to_owned(), 8), ("second".to_owned(), 2)]);
 }
 

@@ -25,8 +25,11 @@ async fn order(world: &World, sku: &str) -> drystone_call::Result<()> {
     let mut cx = world.cx();
     let mut tx = world.store.begin(&mut cx).await?;
     let (id, line) = (tx.new_id(), i64::try_from(sku.len()).unwrap());
-    let _: (String,) =
-        tx.query("insert into items (id, sku, quantity) values ($1, $2, 1) returning sku").bind((id, sku.to_owned())).one().await?;
+    let _: (String,) = tx
+        .query("insert into items (id, sku, quantity) values ($1, $2, 1) returning sku")
+        .bind((id, sku.to_owned()))
+        .one()
+        .await?;
     tx.query("insert into lines (id, item) values ($1, $2)").bind((line, id)).queue();
     tx.commit().await
 }
@@ -74,7 +77,10 @@ async fn a_keyed_call_is_one_round_trip_more() {
         replayed
     };
     let fresh = fewest(&proxy, async |at| assert!(!call(at).await)).await;
-    assert!((3..=4).contains(&fresh), "admit, insert, record with commit; nobody waits for the lock's end: {fresh}");
+    assert!(
+        (3..=4).contains(&fresh),
+        "admit, insert, record with commit; nobody waits for the lock's end: {fresh}"
+    );
     let replays = fewest(&proxy, async |_| assert!(call(1).await)).await;
     assert_eq!(replays, 1, "the lock and the record in one");
 }
@@ -129,7 +135,11 @@ async fn a_connection_that_is_lost_in_a_transaction_is_a_conflict() {
         })
     });
     assert_eq!(client.call(&keyed(&world, "k"), "a").await.0.unwrap(), "done");
-    assert_eq!((runs.load(Ordering::SeqCst), world.store.metrics().conflicts), (2, 1), "the handler ran again");
+    assert_eq!(
+        (runs.load(Ordering::SeqCst), world.store.metrics().conflicts),
+        (2, 1),
+        "the handler ran again"
+    );
     assert_eq!(world.skus(&mut world.cx()).await, ["a"]);
 }
 
@@ -221,7 +231,8 @@ async fn no_statement_takes_effect_outside_its_transaction() {
     client.execute("insert into rates (currency, rate) values ('EUR', 1)", &[]).await.unwrap();
     // As when `begin` fails and the statement behind it is on its way.
     client.batch_execute("rollback").await.unwrap();
-    let alone = client.execute("insert into stock_shared.rates (currency, rate) values ('USD', 1)", &[]).await;
+    let alone =
+        client.execute("insert into stock_shared.rates (currency, rate) values ('USD', 1)", &[]).await;
     assert_eq!(alone.unwrap_err().code().unwrap().code(), "25006");
     tx.query("insert into rates (currency, rate) values ('GBP', 1)").execute().await.unwrap_err();
     drop(tx);
@@ -268,7 +279,11 @@ async fn a_table_that_grew_does_not_fail_those_who_use_it() {
     };
     assert_eq!(count(Isolation::Serializable).await.unwrap(), 1);
     site.owner.batch_execute("alter table stock.items add column more bigint").await.unwrap();
-    assert_eq!(count(Isolation::ReadCommitted).await.unwrap(), 1, "prepared before, and the table has grown since");
+    assert_eq!(
+        count(Isolation::ReadCommitted).await.unwrap(),
+        1,
+        "prepared before, and the table has grown since"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -305,7 +320,8 @@ async fn tenants_do_not_conflict_in_a_small_table() {
     world.add(&mut a, "stone", 1).await.unwrap();
     world.add(&mut b, "stone", 1).await.unwrap();
     site.owner.batch_execute("analyze stock.items").await.unwrap();
-    let (mut here, mut there) = (world.store.begin(&mut a).await.unwrap(), world.store.begin(&mut b).await.unwrap());
+    let (mut here, mut there) =
+        (world.store.begin(&mut a).await.unwrap(), world.store.begin(&mut b).await.unwrap());
     for tx in [&mut here, &mut there] {
         let look = "select quantity from items where sku = $1";
         assert_eq!(tx.query(look).bind(("stone",)).one::<(i64,)>().await.unwrap(), (1,));

@@ -24,7 +24,8 @@ struct Waiting {
 }
 
 fn waiting(world: &World) -> Waiting {
-    let (inside, leave, runs) = (Arc::new(Barrier::new(2)), Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (inside, leave, runs) =
+        (Arc::new(Barrier::new(2)), Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let (entered, left, count, store) =
         (Arc::clone(&inside), Arc::clone(&leave), Arc::clone(&runs), world.store.clone());
     let client = Client::of(world, move |cx, _| {

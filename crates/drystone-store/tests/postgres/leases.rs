@@ -18,7 +18,10 @@ async fn a_lease_stands_while_a_process_works() {
     assert_eq!(site.count(&own).await, 1);
     let other = site.another_process().await;
     assert_eq!(site.count(&own).await, 2);
-    site.owner.execute("update stock_shared.drystone_leases set renewed = now() - interval '5 s'", &[]).await.unwrap();
+    site.owner
+        .execute("update stock_shared.drystone_leases set renewed = now() - interval '5 s'", &[])
+        .await
+        .unwrap();
     site.until(&format!("{LEASES} where renewed > now() - interval '4 s'"), 2).await;
     other.store.close().await.unwrap();
     assert_eq!(site.count(LEASES).await, 1);
@@ -56,7 +59,11 @@ async fn a_version_that_lacks_a_contract_step_stops() {
         .unwrap();
     let mut last = None;
     for _ in 0..1_000 {
-        last = world.add(&mut world.cx(), "after", 1).await.err().filter(|error| error.code() == Code::FailedPrecondition);
+        last = world
+            .add(&mut world.cx(), "after", 1)
+            .await
+            .err()
+            .filter(|error| error.code() == Code::FailedPrecondition);
         if last.is_some() {
             break;
         }

@@ -26,7 +26,8 @@ fn file(dir: &Path, name: &str, content: &str) -> String {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     let path = path.display().to_string();
     // As root the server runs as another user.
-    let _ = Command::new("chown").args(["postgres:postgres", &path]).stderr(std::process::Stdio::null()).status();
+    let _ =
+        Command::new("chown").args(["postgres:postgres", &path]).stderr(std::process::Stdio::null()).status();
     path
 }
 
@@ -36,19 +37,30 @@ async fn a_certificate_is_looked_at_as_the_connection_string_says() {
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let (ours, other) = (authority(), authority());
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
-    let (certificate, key) = (file(dir.path(), "server.pem", &certificate.pem()), file(dir.path(), "key.pem", &key.serialize_pem()));
-    let (ours, other) = (file(dir.path(), "ours.pem", &ours.pem()), file(dir.path(), "other.pem", &other.pem()));
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
+    let (certificate, key) = (
+        file(dir.path(), "server.pem", &certificate.pem()),
+        file(dir.path(), "key.pem", &key.serialize_pem()),
+    );
+    let (ours, other) =
+        (file(dir.path(), "ours.pem", &ours.pem()), file(dir.path(), "other.pem", &other.pem()));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let settings = format!(
         "-c fsync=off -c listen_addresses=127.0.0.1 -c port={port} -c ssl=on -c ssl_cert_file={certificate} -c ssl_key_file={key}"
     );
-    let server = tokio::task::spawn_blocking(move || Postgres::start_with(&ServerSetup::default().settings(&settings)));
+    let server = tokio::task::spawn_blocking(move || {
+        Postgres::start_with(&ServerSetup::default().settings(&settings))
+    });
     let _server = server.await.unwrap().unwrap();
     let url = |user: &str, host: &str, rest: &str| format!("postgres://{user}@{host}:{port}/postgres{rest}");
     let home = drystone_call::Home::of_system(MODULE);
     let config = |host: &str, rest: &str| {
-        StoreConfig::new(Location::postgres(url("test", host, rest)), MIGRATIONS, std::sync::Arc::clone(&home))
+        StoreConfig::new(
+            Location::postgres(url("test", host, rest)),
+            MIGRATIONS,
+            std::sync::Arc::clone(&home),
+        )
     };
     let right = format!("?sslmode=verify-full&sslrootcert={ours}");
     let migrator = Migrator::connect(&url("postgres", "localhost", &right).into()).await.unwrap();

@@ -57,8 +57,8 @@ impl Caller {
         let answer = self.send(server, request).await;
         let replayed = answer.header("idempotency-replayed") == Some("true");
         match self.protocol {
-            Protocol::Http1 => from_json(&answer, replayed),
-            Protocol::Http2 => self.from_message(&answer, replayed),
+            Protocol::Http1 => read_json(&answer, replayed),
+            Protocol::Http2 => self.read_message(&answer, replayed),
         }
     }
 
@@ -81,7 +81,7 @@ impl Caller {
         }
     }
 
-    fn from_message(self, answer: &RawAnswer, replayed: bool) -> Outcome {
+    fn read_message(self, answer: &RawAnswer, replayed: bool) -> Outcome {
         if answer.grpc_code() != 0 {
             let message = answer.header("grpc-message").unwrap_or_default();
             assert!(message.contains("used before"), "{answer:?}");
@@ -99,7 +99,7 @@ impl Caller {
     }
 }
 
-fn from_json(answer: &RawAnswer, replayed: bool) -> Outcome {
+fn read_json(answer: &RawAnswer, replayed: bool) -> Outcome {
     let json: Value =
         serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
     if answer.status != 200 {
