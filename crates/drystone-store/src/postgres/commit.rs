@@ -15,7 +15,7 @@ use crate::error::{is_conflict, is_lost, is_outdated};
 use crate::keys::in_use;
 
 /// A commit that has no reply by then is given up; its connection is closed.
-const COMMIT_LIMIT: Duration = Duration::from_secs(30);
+const COMMIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a transaction did not commit, or may not have.
 pub(crate) struct Ended {

@@ -19,6 +19,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
+/// The same at the server, for a client whose machine is gone: its session would keep what it has locked.
+const SERVER_KEEPALIVE: &str =
+    "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 /// What was sent and is not acknowledged within this time means that the other end is gone.
 const USER_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -45,6 +48,8 @@ impl Server {
         }
         config.keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
         config.keepalives_interval(KEEPALIVE_INTERVAL).keepalives_retries(KEEPALIVE_RETRIES);
+        let options = format!("{} {SERVER_KEEPALIVE}", config.get_options().unwrap_or_default());
+        config.options(options.trim());
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(USER_TIMEOUT);
         }

@@ -14,6 +14,7 @@ use super::open::{Open, Purpose, Scope};
 use super::pool::{CLEANUP, Pool};
 use crate::clock::millis;
 use crate::config::StoreConfig;
+use crate::error::too_late;
 use crate::tx::Isolation;
 
 /// A connection that rested for longer is closed.
@@ -42,7 +43,9 @@ impl Keeper {
                 }
                 continue;
             }
-            if let Err(error) = self.forget_of_next(&mut turn).await {
+            // The next renewal must not wait for a connection whose other end is gone.
+            let forgotten = tokio::time::timeout(CLEANUP, self.forget_of_next(&mut turn)).await;
+            if let Err(error) = forgotten.unwrap_or_else(|_| Err(too_late("old records of keyed calls"))) {
                 tracing::warn!(target: "drystone::store", %error, "old records of keyed calls were not deleted");
             }
             self.pool.retain(|_, metrics| metrics.last_used() < RESTS);
@@ -57,7 +60,7 @@ impl Keeper {
                 let line = self.lease.line().get(Instant::now() + CLEANUP).await?;
                 let all =
                     format!("select name from {}.drystone_tenants order by name desc", quoted(&self.shared));
-                for row in line.client.query(&all, &[]).await? {
+                for row in line.hear(line.client.query(&all, &[])).await? {
                     turn.push(TenantId::new(row.try_get(0)?)?);
                 }
                 self.forget(None).await

@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_postgres::{Error as PgError, Row, Statement};
+use uuid::Uuid;
 
 use super::connect::Server;
 use super::line::{Connected, Line};
@@ -68,6 +69,10 @@ pub(crate) fn platform(tenants: bool, names: &Names) -> String {
     format!("{BY_AGE}{columns}{admit}")
 }
 
+/// Ends the connection before this one, should the server not know that it is gone: it would keep its locks.
+const END_FORMER: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
+    where usename = current_user and application_name = current_setting('application_name') and pid <> pg_backend_pid()";
+
 /// How often a key is asked for again when the connection was lost meanwhile: asking twice does no harm.
 const TRIES: u32 = 3;
 
@@ -99,7 +104,11 @@ impl Locks {
     pub(crate) fn new(server: &Server, names: &Names) -> Self {
         Self {
             // Statements of a volatile function see what was committed before each of them only here.
-            line: Line::to(server.with_options("-c default_transaction_isolation=read\\ committed")),
+            line: Line::to(
+                server
+                    .named(&format!("drystone/keys/{}", Uuid::now_v7()))
+                    .with_options("-c default_transaction_isolation=read\\ committed"),
+            ),
             admit: format!(
                 "select free, fingerprint, descriptor_hash, kind, body from {}.drystone_admit($1, $2, $3, $4, $5)",
                 quoted(&names.schema)
@@ -129,7 +138,7 @@ impl Locks {
             let client = &prepared.on.client;
             let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
                 [&lock, &tenant, &principal, method, &key];
-            let asked = client.query_one(&prepared.admit, &values);
+            let asked = prepared.on.hear(client.query_one(&prepared.admit, &values));
             match tokio::time::timeout_at(deadline, asked).await {
                 Ok(Ok(row)) => break (locked, row),
                 Ok(Err(cause)) if tries > 0 && (is_lost(&cause) || is_outdated(&cause)) => {
@@ -152,12 +161,13 @@ impl Locks {
             return Ok(kept);
         }
         let on = self.line.get(deadline).await.map_err(Refused::Other)?;
-        let prepare = futures_util::future::try_join(
+        let prepare = futures_util::future::try_join3(
+            on.client.batch_execute(END_FORMER),
             on.client.prepare(&self.admit),
             on.client.prepare("select pg_advisory_unlock($1)"),
         );
-        let (admit, unlock) = match tokio::time::timeout_at(deadline, prepare).await {
-            Ok(Ok(both)) => both,
+        let ((), admit, unlock) = match tokio::time::timeout_at(deadline, on.hear(prepare)).await {
+            Ok(Ok(all)) => all,
             Ok(Err(cause)) if is_lost(&cause) => return Err(Refused::Lost(cause)),
             Ok(Err(cause)) => return Err(Refused::Other(cause.into())),
             Err(_) => return Err(Refused::Other(too_late("a key's record"))),

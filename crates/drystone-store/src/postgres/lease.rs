@@ -132,11 +132,11 @@ impl Lease {
     async fn renew_now(&self) -> Result<()> {
         let from = Instant::now();
         let line = self.line.get(tokio::time::Instant::now() + CLEANUP).await?;
-        let done = match self.renew_on(&line.client).await {
+        let done = match line.hear(self.renew_on(&line.client)).await {
             // The connection had ended unseen.
             Err(Failed::Sql(cause)) if is_lost(&cause) => {
                 let line = self.line.get(tokio::time::Instant::now() + CLEANUP).await?;
-                self.renew_on(&line.client).await
+                line.hear(self.renew_on(&line.client)).await
             }
             done => done,
         };

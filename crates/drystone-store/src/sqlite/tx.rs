@@ -224,7 +224,7 @@ impl Submitted {
             Ok(GroupEnd::DiskFull) => {
                 Err(Error::unavailable("the database's disk is full; free space on it"))
             }
-            Err(_) => Err(Error::new(
+            Ok(GroupEnd::Unknown) | Err(_) => Err(Error::new(
                 Code::Unknown,
                 "whether the transaction committed is not known; ask again with the same key",
             )),

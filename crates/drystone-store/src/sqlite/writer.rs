@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::conn::Conn;
@@ -23,6 +24,8 @@ pub(crate) enum GroupEnd {
     Lost,
     /// Its members are rolled back, for want of space.
     DiskFull,
+    /// The disk failed in the middle of it: its members are rolled back here, but what was written of them may be found there after a crash.
+    Unknown,
 }
 
 /// One who waits for the end of a group: a transaction in it, or an answer that rests on one.
@@ -154,9 +157,12 @@ impl Writer {
             }
             Err(cause) => {
                 tracing::error!(target: "drystone::store", %cause, members = group.effects, "a group commit failed");
-                let full = cause.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
                 self.group = Some(group);
-                self.lose(if full { GroupEnd::DiskFull } else { GroupEnd::Lost });
+                self.lose(match cause.sqlite_error_code() {
+                    Some(ErrorCode::DiskFull) => GroupEnd::DiskFull,
+                    Some(ErrorCode::SystemIoFailure) => GroupEnd::Unknown,
+                    _ => GroupEnd::Lost,
+                });
             }
         }
     }
