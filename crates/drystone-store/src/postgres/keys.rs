@@ -120,9 +120,17 @@ impl Locks {
 
     /// Claims a key among all processes, or finds its record, in one round trip.
     ///
+    /// Where another call of this process has the key, a record still counts: that call may be asking for it as well. The lock is one of the connection, so
+    /// it is then taken once more and freed again.
+    ///
     /// # Errors
-    /// `IDEMPOTENCY_KEY_IN_USE` while another process has it.
-    pub(crate) async fn ask(&self, held: HeldKey, key_use: &KeyUse, deadline: Instant) -> Result<Asked> {
+    /// `IDEMPOTENCY_KEY_IN_USE` while another call has it and has recorded nothing.
+    pub(crate) async fn ask(
+        &self,
+        held: Result<HeldKey>,
+        key_use: &KeyUse,
+        deadline: Instant,
+    ) -> Result<Asked> {
         let lock = lock_of(&self.schema, key_use);
         let mut tries = TRIES;
         let (claim, row) = loop {
@@ -199,13 +207,13 @@ impl From<Refused> for drystone_call::Error {
     }
 }
 
-fn judge(mut locked: Locked, row: &Row, held: HeldKey, key_use: &KeyUse) -> Result<Asked> {
+fn judge(mut locked: Locked, row: &Row, held: Result<HeldKey>, key_use: &KeyUse) -> Result<Asked> {
     let free: bool = row.try_get(0)?;
     let fingerprint: Option<&[u8]> = row.try_get(1)?;
     locked.unlock = free && fingerprint.is_none();
     let Some(fingerprint) = fingerprint else {
         if free {
-            return Ok(Asked::Claimed(PostgresClaim { _locked: locked, _held: held }));
+            return Ok(Asked::Claimed(PostgresClaim { _held: held?, _locked: locked }));
         }
         return Err(in_use(key_use));
     };

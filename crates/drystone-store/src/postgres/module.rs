@@ -97,7 +97,7 @@ impl PostgresModule {
 
     /// Claims a key among all processes, or finds its record.
     pub(crate) async fn admit(&self, key_use: KeyUse, deadline: Instant) -> Result<Admission> {
-        let held = self.claims.claim(&key_use)?;
+        let held = self.claims.claim(&key_use);
         let _in_use = self.enter(Some(&key_use.tenant), deadline).await?;
         match self.locks.ask(held, &key_use, deadline).await? {
             Asked::Recorded(found) => {

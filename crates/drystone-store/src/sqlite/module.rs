@@ -256,7 +256,8 @@ impl SqliteModule {
 
     /// Claims a key, or finds its record. The claim comes first: a twin that ended in between has left its record.
     pub(crate) async fn admit(&self, key_use: KeyUse, deadline: Instant) -> Result<Admission> {
-        let held = self.claims.claim(&key_use)?;
+        // Where another call has the key, a record still counts: that call may be looking for it as well.
+        let held = self.claims.claim(&key_use);
         let mut found = self.find(Some(&key_use.tenant), &key_use, deadline).await?;
         if found.is_none() && self.shared_keys.load(Ordering::Relaxed) {
             found = self.find(None, &key_use, deadline).await?;
@@ -267,7 +268,7 @@ impl SqliteModule {
                 self.files.counters.replays.add(1);
                 Ok(Admission::Replay(recorded))
             }
-            None => Ok(Admission::Run(Claim::new(key_use, Arc::new(held)))),
+            None => Ok(Admission::Run(Claim::new(key_use, Arc::new(held?)))),
         }
     }
 

@@ -164,7 +164,6 @@ async fn one_of<'a>(door: Door, of: impl Iterator<Item = (&'a (&'a str, Ask), &'
     for ((to, ask), outcome) in again.iter().zip(door.volley(&again).await) {
         let (bytes, replayed) = match outcome {
             Outcome::Own { bytes, replayed } => (bytes, replayed),
-            Outcome::InUse => settled(door, to, ask).await,
             outcome if is_late(&outcome) => settled(door, to, ask).await,
             outcome => panic!("{door:?}, {ask:?}: {outcome:?}"),
         };
