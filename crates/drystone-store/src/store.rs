@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use drystone_call::{Context, Error, KeyGate, Principal, Result};
+use futures_util::future::BoxFuture;
 
 use crate::backend::{Backend, Database};
 use crate::config::{Location, StoreConfig};
@@ -143,7 +144,10 @@ impl Store {
     /// # Errors
     /// If the store does not answer.
     pub async fn status(&self) -> Result<StoreStatus> {
-        self.backend()?.status().await
+        let backend = self.backend()?;
+        // Boxed, for its type is too deep for the compiler to look through in a module's code.
+        let status: BoxFuture<'_, Result<StoreStatus>> = Box::pin(backend.status());
+        status.await
     }
 
     /// The counters; all zero while the store is not open.

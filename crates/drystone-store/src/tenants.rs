@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use drystone_call::{Code, Context, DEFAULT_TIMEOUT, Error, PlatformReason, Principal, Result, TenantId};
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncWrite};
 
@@ -117,12 +118,17 @@ pub(crate) fn busy(tenant: &TenantId) -> Error {
 }
 
 /// Runs a change in a task of its own: half of one would be worse than one that the caller does not wait for.
-async fn to_the_end<T: Send + 'static>(
-    change: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
+///
+/// Boxed, as all work here: its type is too deep for the compiler to look through in a module's code.
+async fn to_the_end<T: Send + 'static>(change: BoxFuture<'static, Result<T>>) -> Result<T> {
     tokio::spawn(change)
         .await
         .map_err(|cause| Error::internal("a change of a tenant failed").caused_by(cause))?
+}
+
+/// Forgets the type of a future.
+fn boxed<'w, T>(work: impl Future<Output = Result<T>> + Send + 'w) -> BoxFuture<'w, Result<T>> {
+    Box::pin(work)
 }
 
 /// The life cycle. A change that has begun goes on to its end, also when its future is dropped.
@@ -145,7 +151,8 @@ impl Tenants {
     /// # Errors
     /// If the store does not answer.
     pub async fn all(&self) -> Result<Vec<Tenant>> {
-        self.0.backend()?.tenants().await
+        let backend = self.0.backend()?;
+        boxed(backend.tenants()).await
     }
 
     /// Creates a tenant without data; says whether it did. `false`: it was there, in whatever state.
@@ -154,7 +161,7 @@ impl Tenants {
     /// If the store does not answer.
     pub async fn create(&self, tenant: &TenantId) -> Result<bool> {
         let (backend, tenant) = (self.0.backend()?, tenant.clone());
-        to_the_end(async move { backend.create_tenant(&tenant).await }).await
+        to_the_end(boxed(async move { backend.create_tenant(&tenant).await })).await
     }
 
     /// Refuses calls for a tenant from now on, and returns when nobody works for it any more, in whatever process. Can be repeated.
@@ -164,7 +171,7 @@ impl Tenants {
     /// refused by then, and repeating this waits on; `ABORTED` while another operation on the tenant runs.
     pub async fn suspend(&self, tenant: &TenantId) -> Result<()> {
         let (backend, tenant) = (self.0.backend()?, tenant.clone());
-        to_the_end(async move { backend.suspend_tenant(&tenant).await }).await
+        to_the_end(boxed(async move { backend.suspend_tenant(&tenant).await })).await
     }
 
     /// Lets calls in again for a tenant that is suspended or was imported.
@@ -173,7 +180,7 @@ impl Tenants {
     /// `TENANT_UNKNOWN`; `FAILED_PRECONDITION` if it is being deleted; `ABORTED` while another operation on the tenant runs.
     pub async fn resume(&self, tenant: &TenantId) -> Result<()> {
         let (backend, tenant) = (self.0.backend()?, tenant.clone());
-        to_the_end(async move { backend.resume_tenant(&tenant).await }).await
+        to_the_end(boxed(async move { backend.resume_tenant(&tenant).await })).await
     }
 
     /// Deletes a tenant with all its data. What was interrupted, by a crash or an error, is listed as [`TenantState::Deleting`] and can be repeated.
@@ -182,7 +189,7 @@ impl Tenants {
     /// `TENANT_UNKNOWN`; `FAILED_PRECONDITION` if it is active; otherwise as [`Tenants::suspend`].
     pub async fn delete(&self, tenant: &TenantId) -> Result<()> {
         let (backend, tenant) = (self.0.backend()?, tenant.clone());
-        to_the_end(async move { backend.delete_tenant(&tenant).await }).await
+        to_the_end(boxed(async move { backend.delete_tenant(&tenant).await })).await
     }
 
     /// Writes the module's section of a tenant's archive, from one snapshot, and says what it holds.
@@ -196,7 +203,8 @@ impl Tenants {
         tenant: &TenantId,
         to: &mut W,
     ) -> Result<Section> {
-        self.0.backend()?.export(Some(tenant), to).await
+        let backend = self.0.backend()?;
+        boxed(backend.export(Some(tenant), to)).await
     }
 
     /// Reads the module's section of an archive into a tenant that is not there, and leaves it [`TenantState::Importing`]: [`Tenants::resume`] lets calls in.
@@ -211,7 +219,8 @@ impl Tenants {
         tenant: &TenantId,
         from: &mut R,
     ) -> Result<Section> {
-        self.0.backend()?.import_tenant(tenant, from).await
+        let backend = self.0.backend()?;
+        boxed(backend.import_tenant(tenant, from)).await
     }
 
     /// As [`Tenants::export`], for the module's data of no tenant.
@@ -219,7 +228,8 @@ impl Tenants {
     /// # Errors
     /// As [`Tenants::export`].
     pub async fn export_shared<W: AsyncWrite + Unpin + Send>(&self, to: &mut W) -> Result<Section> {
-        self.0.backend()?.export(None, to).await
+        let backend = self.0.backend()?;
+        boxed(backend.export(None, to)).await
     }
 
     /// As [`Tenants::import`], for the module's data of no tenant. Its tables must be empty, and nobody should work with them meanwhile.
@@ -227,7 +237,8 @@ impl Tenants {
     /// # Errors
     /// As [`Tenants::import`]; `ALREADY_EXISTS` if a table has rows.
     pub async fn import_shared<R: AsyncBufRead + Unpin + Send>(&self, from: &mut R) -> Result<Section> {
-        self.0.backend()?.import_shared(from).await
+        let backend = self.0.backend()?;
+        boxed(backend.import_shared(from)).await
     }
 
     /// Runs `work` for each tenant that may be worked for, one after another, as the module itself.

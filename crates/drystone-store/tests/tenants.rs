@@ -20,6 +20,7 @@ mod status;
 mod world;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use drystone_call::TenantId;
 use drystone_store::{Location, Section, Store, StoreConfig, TenantState};
@@ -58,6 +59,11 @@ impl World {
 /// A tenant's name.
 fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()
+}
+
+/// Waits for something that comes by itself, and not forever.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it does not come within a minute")
 }
 
 /// A tenant's section, and what it is said to hold.

@@ -120,7 +120,7 @@ async fn carry(mut client: UnixStream, mut server: UnixStream, way: &Way, ways: 
             read = server.read(&mut back), if frozen == 0 => {
                 let Some(n) = read.ok().filter(|n| *n > 0) else { return };
                 answered = true;
-                if losing { return }
+                if losing && back[..n].windows(7).any(|part| part == b"COMMIT\0") { return }
                 if client.write_all(&back[..n]).await.is_err() { return }
             }
         }

@@ -8,8 +8,8 @@ use drystone_store::TenantState;
 use futures_util::FutureExt as _;
 
 use crate::keyed::{Client, keyed};
-use crate::tenant;
 use crate::world::World;
+use crate::{soon, tenant};
 
 /// That calls for `acme` are refused with a reason, wherever they come in.
 async fn check_refused(world: &World, reason: PlatformReason) {
@@ -97,9 +97,12 @@ pub(crate) async fn a_suspension_waits_for_those_at_work(world: World) {
         async move { world.store.tenants().suspend(&tenant("acme")).await }
     });
     // Refused from the moment at which the suspension is known, though it still waits.
-    while world.states().await[0].1 == TenantState::Active {
-        tokio::task::yield_now().await;
-    }
+    soon(async {
+        while world.states().await[0].1 == TenantState::Active {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     check_refused(&world, PlatformReason::TenantSuspended).await;
     assert!(!suspending.is_finished());
     tx.commit().await.unwrap();
@@ -138,9 +141,12 @@ pub(crate) async fn one_operation_at_a_time(world: World) {
         let (tenants, acme) = (tenants.clone(), acme.clone());
         async move { tenants.suspend(&acme).await }
     });
-    while world.states().await[0].1 == TenantState::Active {
-        tokio::task::yield_now().await;
-    }
+    soon(async {
+        while world.states().await[0].1 == TenantState::Active {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     for error in [tenants.resume(&acme).await.unwrap_err(), tenants.delete(&acme).await.unwrap_err()] {
         assert_eq!(error.code(), Code::Aborted);
         assert_eq!(error.message(), "another operation on tenant acme is running; try again when it is done");
@@ -178,9 +184,12 @@ pub(crate) async fn a_deletion_that_nobody_waits_for_goes_on(world: World) {
     world.add(&mut world.cx(), "stone", 1).await.unwrap();
     tenants.suspend(&acme).await.unwrap();
     assert!(tenants.delete(&acme).now_or_never().is_none());
-    while !world.states().await.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    soon(async {
+        while !world.states().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     assert_eq!(world.files(), [""; 0].map(std::path::PathBuf::from));
 }
 

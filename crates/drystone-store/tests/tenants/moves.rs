@@ -8,7 +8,7 @@ use drystone_store::{Section, TenantState};
 use crate::keyed::{Client, keyed};
 use crate::rows::{all, fill};
 use crate::world::World;
-use crate::{exported, tenant};
+use crate::{exported, soon, tenant};
 
 /// A keyed method that stores an item named as its request.
 fn client(world: &World) -> Client {
@@ -83,11 +83,15 @@ pub(crate) async fn an_export_is_one_moment(world: World) {
     let mut first = [0; 512];
     tokio::io::AsyncReadExt::read_exact(&mut archive, &mut first).await.unwrap();
     // The export has begun and waits for its reader; what is written now is not in it.
-    world.add(&mut world.cx(), "later", 1).await.unwrap();
+    let item = world.add(&mut world.cx(), "later", 1).await.unwrap();
+    let mut cx = world.cx();
+    let mut tx = world.store.begin(&mut cx).await.unwrap();
+    tx.query("insert into lines (id, item) values (9999, $1)").bind((item.id,)).execute().await.unwrap();
+    tx.commit().await.unwrap();
     let mut rest = Vec::new();
     tokio::io::AsyncReadExt::read_to_end(&mut archive, &mut rest).await.unwrap();
     let section = exporting.await.unwrap().unwrap();
-    assert_eq!(rows_of(&section, "items"), 1500);
+    assert_eq!((rows_of(&section, "items"), rows_of(&section, "lines")), (1500, 1500));
     assert!(!String::from_utf8(rest).unwrap().contains("\"later\""));
     assert_eq!(rows_of(&exported(&world.store, "acme").await.1, "items"), 1501);
 }
@@ -224,10 +228,13 @@ async fn an_export_that_nobody_reads_can_be_given_up() {
         let given_up = tokio::time::timeout(Duration::from_millis(200), tenants.export(&acme, &mut to));
         assert!(given_up.await.is_err());
         // What the other half still has to notice takes a moment.
-        while let Err(error) = tenants.suspend(&acme).await {
-            assert_eq!(error.code(), Code::Aborted, "{error:?}");
-            tokio::task::yield_now().await;
-        }
+        soon(async {
+            while let Err(error) = tenants.suspend(&acme).await {
+                assert_eq!(error.code(), Code::Aborted, "{error:?}");
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
         tenants.delete(&acme).await.unwrap();
     }
 }

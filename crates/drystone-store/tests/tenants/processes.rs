@@ -4,7 +4,7 @@ use drystone_call::{PlatformReason, reason_of};
 use drystone_store::{Store, TenantState};
 
 use crate::world::{MODULE, World};
-use crate::{exported, tenant};
+use crate::{exported, soon, tenant};
 
 /// Another process on the same database.
 async fn another(world: &World) -> Store {
@@ -61,9 +61,12 @@ async fn a_suspension_waits_for_the_work_of_the_other() {
         async move { tenants.suspend(&tenant("acme")).await }
     });
     // The other process has followed when it refuses what is new; what is open keeps the suspension waiting.
-    while second.begin(&mut world.cx()).await.is_ok() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    soon(async {
+        while second.begin(&mut world.cx()).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert!(!suspending.is_finished());
     tx.commit().await.unwrap();
