@@ -20,6 +20,8 @@
 //! * A transaction once submitted commits with its group, whatever becomes of the caller; one that was not leaves nothing (`tests/sqlite/cancel.rs`).
 //! * No answer leaves before the rows that it may have seen are durable (`tests/sqlite/groups.rs`).
 //! * The writer of a file is a value that one place owns at a time. Nothing that can be dropped or forgotten keeps it longer than the hold limit.
+//! * On PostgreSQL nothing takes effect outside its transaction, and of two calls with one key one does, whatever becomes of connections and locks
+//!   (`tests/postgres`).
 //! * No call to another module inside an open transaction: the compiler refuses it (`tests/ui`).
 //!
 //! # What it deliberately lacks
