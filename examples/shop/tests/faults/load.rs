@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use drystone_testkit::{Answer, Http};
 use tokio::task::JoinSet;
 
-use crate::world::{PATIENCE, Shop, until};
+use crate::world::{PATIENCE, Shop, TENANTS, until};
 
 /// Writers of each tenant.
 const WRITERS: usize = 2;
@@ -27,6 +27,8 @@ pub(crate) struct Known {
     placed: Mutex<BTreeMap<Key, Answer>>,
     /// Errors by status and code, with one example.
     errors: Mutex<BTreeMap<(u16, String), (usize, String)>>,
+    /// How often each writer has met an error.
+    failed: Mutex<BTreeMap<(&'static str, usize), usize>>,
     reads: AtomicUsize,
     stop: AtomicBool,
 }
@@ -56,7 +58,7 @@ impl Load {
     /// Waits until every writer may have placed `rounds` orders more, and there were as many reads; says how long that took.
     pub(crate) async fn goes_on(&mut self, rounds: usize) -> Duration {
         let known = Arc::clone(&self.known);
-        let writers = self.tasks.len() / (WRITERS + 1) * WRITERS;
+        let writers = TENANTS.len() * WRITERS;
         let target = known.placed().len() + rounds * writers;
         let reads = known.reads.load(Ordering::Relaxed) + rounds * writers;
         until("orders are placed and read", async || {
@@ -75,6 +77,19 @@ impl Load {
         let before = of().0;
         until("callers meet an error", async || of().0 > before).await;
         of().1
+    }
+
+    /// Waits until every writer has met an error: no answer to what was asked before is on its way any more.
+    pub(crate) async fn fails_for_all(&self) {
+        let before = self.known.failed().clone();
+        let more = |(writer, count): (&(&'static str, usize), &usize)| {
+            before.get(writer).is_none_or(|was| count > was)
+        };
+        let writers = TENANTS.len() * WRITERS;
+        until("every writer meets an error", async || {
+            self.known.failed().iter().filter(|of| more(*of)).count() == writers
+        })
+        .await;
     }
 
     /// How many reads have succeeded.
@@ -111,6 +126,10 @@ impl Known {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn failed(&self) -> MutexGuard<'_, BTreeMap<(&'static str, usize), usize>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn note(&self, status: u16, code: &str, body: &str) {
         let mut errors = self.errors();
         let (times, example) = errors.entry((status, code.to_owned())).or_default();
@@ -133,13 +152,13 @@ impl Client {
                 return;
             }
             let key = format!("w{writer}n{n}");
-            let answer = self.place(&key).await;
+            let answer = self.place(writer, &key).await;
             self.known.placed().insert((self.tenant, key), answer);
         }
     }
 
     /// Places an order until its outcome is known.
-    async fn place(&self, key: &str) -> Answer {
+    async fn place(&self, writer: usize, key: &str) -> Answer {
         let body =
             format!(r#"{{"userId":"{}","sku":"brick","quantity":1,"cardToken":"tok_visa"}}"#, self.user);
         let headers = [("drystone-tenant", self.tenant), ("idempotency-key", key)];
@@ -148,6 +167,7 @@ impl Client {
             match self.ask("POST", "/v1/orders", &headers, &body).await {
                 Ok(answer) => return answer,
                 Err(error) => {
+                    *self.known.failed().entry((self.tenant, writer)).or_default() += 1;
                     assert!(began.elapsed() < PATIENCE, "{key} of {} has no outcome: {error:?}", self.tenant);
                 }
             }

@@ -77,6 +77,7 @@ async fn sqlite_cannot_sync() {
         // Whether it is on the disk nobody can say, so nobody says that it is, nor that it is not.
         let said = load.meets(500, "UNKNOWN").await;
         assert!(said.contains("ask again with the same key"), "{said}");
+        load.fails_for_all().await;
         let (reads, orders) = (load.reads(), load.orders());
         until("reads go on", async || load.reads() > reads + 50).await;
         assert_eq!(load.orders(), orders, "acknowledged without a sync");
