@@ -97,9 +97,10 @@ impl Load {
         self.known.reads.load(Ordering::Relaxed)
     }
 
-    /// How many orders were acknowledged.
+    /// How many orders were acknowledged by the call that made them. A repeat that is answered from its record rests on an earlier commit.
     pub(crate) fn orders(&self) -> usize {
-        self.known.placed().len()
+        let fresh = |answer: &&Answer| answer.header("idempotency-replayed") != "true";
+        self.known.placed().values().filter(fresh).count()
     }
 
     /// Lets every client finish what it began; gives the acknowledged orders.
