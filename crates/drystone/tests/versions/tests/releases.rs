@@ -102,7 +102,7 @@ async fn what_an_older_release_needs_is_not_taken_away_from_it() {
     site.migrates_when_leases_have_run_out(3);
     assert_eq!(third.book("contracted", 1).await.status, 200);
     second.go_on();
-    let answer = second.book("stale", 1).await;
+    let answer = second.book_on_a_fresh_connection("stale", 1).await;
     assert!(matches!(answer.status, 400 | 412 | 500 | 503), "{answer:?}");
     assert_eq!(third.balance("stale").await, (0, 0));
     let old = site.does_not_start(2);
