@@ -1,11 +1,14 @@
 //! The one place that knows both databases.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use drystone_call::{Home, Result, TenantId};
 use tokio::io::{AsyncBufRead, AsyncWrite};
 
+use crate::announce::Board;
 use crate::archive::Section;
+use crate::dialect::Dialect;
 use crate::metrics::StoreMetrics;
 use crate::postgres::PostgresModule;
 use crate::sqlite::SqliteModule;
@@ -16,6 +19,9 @@ use crate::tenants::Tenant;
 pub(crate) struct Backend {
     pub(crate) home: Arc<Home>,
     pub(crate) database: Database,
+    /// The types of events that the module may publish; none: any.
+    pub(crate) publishes: Option<Arc<BTreeSet<&'static str>>>,
+    pub(crate) board: Arc<Board>,
 }
 
 pub(crate) enum Database {
@@ -24,6 +30,13 @@ pub(crate) enum Database {
 }
 
 impl Backend {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match &self.database {
+            Database::Sqlite(_) => Dialect::Sqlite,
+            Database::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
     pub(crate) fn metrics(&self) -> StoreMetrics {
         match &self.database {
             Database::Sqlite(module) => module.metrics(),

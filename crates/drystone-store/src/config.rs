@@ -1,5 +1,6 @@
 //! Where a store lives and which limits it keeps.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub struct StoreConfig {
     pub create_tenants: bool,
     /// How long outcomes are kept under their idempotency keys. 7 days by default.
     pub key_retention: Duration,
+    /// The types of events that the module may publish, as [`crate::Tx::may_publish`] says. None by default: any.
+    pub publishes: Option<Arc<BTreeSet<&'static str>>>,
     /// What only tests turn.
     #[cfg(feature = "testing")]
     #[doc(hidden)]
@@ -92,6 +95,7 @@ impl StoreConfig {
             max_connections: 10,
             create_tenants: true,
             key_retention: Duration::from_hours(7 * 24),
+            publishes: None,
             #[cfg(feature = "testing")]
             testing: Testing::default(),
         }

@@ -29,12 +29,14 @@
 //! Any network but that to its database; any way to name a tenant in a handler; a way to end a transaction in SQL. Long reads run in place too, on a
 //! reader's connection: they keep no writer waiting, but they keep their thread.
 
+mod announce;
 mod archive;
 mod backend;
 #[cfg(feature = "sea-query")]
 mod built;
 mod clock;
 mod config;
+mod dialect;
 mod error;
 mod gate;
 mod guard;
@@ -58,6 +60,7 @@ pub mod __private {
     pub use {postgres_types, rusqlite};
 }
 
+pub use announce::Announcements;
 pub use archive::{Section, TableSum};
 #[cfg(feature = "sea-query")]
 pub use built::Built;
@@ -65,6 +68,7 @@ pub use built::Built;
 #[doc(hidden)]
 pub use config::Testing;
 pub use config::{Location, StoreConfig};
+pub use dialect::Dialect;
 pub use drystone_derive::{Column, Row, migrations};
 pub use error::{Fault, StatementError};
 pub use metrics::StoreMetrics;

@@ -5,6 +5,7 @@ use std::fmt;
 use drystone_call::{Caller, Context, Result};
 
 use crate::backend::{Backend, Database};
+use crate::dialect::Dialect;
 use crate::params::Params;
 use crate::postgres::{PostgresTx, Purpose};
 use crate::query::{Query, Run};
@@ -43,6 +44,15 @@ impl<'a> ReadTx<'a> {
     /// A statement that reads.
     pub fn query<'q>(&'q mut self, sql: &'q str) -> Query<'q, Self> {
         Query::new(self, sql)
+    }
+
+    /// Which database it is on.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match &self.on {
+            Snapshot::Sqlite(_) => Dialect::Sqlite,
+            Snapshot::Postgres(_) => Dialect::Postgres,
+        }
     }
 
     /// Who is asking and under which limits.

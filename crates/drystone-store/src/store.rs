@@ -6,8 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use drystone_call::{Context, Error, KeyGate, Principal, Result};
 use futures_util::future::BoxFuture;
 
+use crate::announce::{Announcements, Board};
 use crate::backend::{Backend, Database};
 use crate::config::{Location, StoreConfig};
+use crate::dialect::Dialect;
 use crate::error;
 use crate::gate::Gate;
 use crate::metrics::{Counters, StoreMetrics};
@@ -28,6 +30,7 @@ pub struct Store {
 pub(crate) struct Inner {
     module: String,
     state: RwLock<State>,
+    board: Arc<Board>,
 }
 
 enum State {
@@ -41,7 +44,8 @@ impl Store {
     #[must_use]
     pub fn unopened(module: &str) -> Self {
         error::register();
-        let inner = Inner { module: module.to_owned(), state: RwLock::new(State::Unopened) };
+        let inner =
+            Inner { module: module.to_owned(), state: RwLock::new(State::Unopened), board: Arc::default() };
         Self { inner: Arc::new(inner), shared: false }
     }
 
@@ -74,7 +78,7 @@ impl Store {
             return Err(Error::internal(format!("the store of {} is open already", self.inner.module)));
         }
         let counters = Arc::new(Counters::default());
-        let home = Arc::clone(&config.home);
+        let (home, publishes) = (Arc::clone(&config.home), config.publishes.clone());
         let database = match config.location.clone() {
             Location::Sqlite { dir } => {
                 Database::Sqlite(Box::new(SqliteModule::open(&dir, config, counters).await?))
@@ -83,8 +87,8 @@ impl Store {
                 PostgresModule::open(&url, password.as_ref(), config, counters).await?,
             )),
         };
-        *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) =
-            State::Open(Arc::new(Backend { home, database }));
+        let backend = Backend { home, database, publishes, board: Arc::clone(&self.inner.board) };
+        *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) = State::Open(Arc::new(backend));
         Ok(())
     }
 
@@ -104,6 +108,34 @@ impl Store {
     pub async fn begin_with<'a>(&self, cx: &'a mut Context, isolation: Isolation) -> Result<Tx<'a>> {
         let backend = self.backend()?;
         Tx::begin(cx, backend, self.shared, isolation).await
+    }
+
+    /// Begins a transaction over the rows of all tenants in the tables of events, for the engine that carries them: on PostgreSQL alone, as the module's role for
+    /// that (`<user>_<module>_relay`), which sees nothing else. It reads what others have committed, statement by statement, and finds the tables of both of the
+    /// module's schemas by their names.
+    ///
+    /// What it writes names the tenant, since no wall stands before it. The tenant of `cx` counts for [`Tx::announce`] only.
+    ///
+    /// # Errors
+    /// `INTERNAL` on SQLite, where each tenant has a file; `UNAVAILABLE` if the store is not open or the server cannot be reached; `DEADLINE_EXCEEDED`
+    /// if its few connections are in use until the call's deadline.
+    pub async fn begin_across<'a>(&self, cx: &'a mut Context) -> Result<Tx<'a>> {
+        let backend = self.backend()?;
+        Tx::across(cx, backend).await
+    }
+
+    /// Which database the store is on.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if the store is not open.
+    pub fn dialect(&self) -> Result<Dialect> {
+        Ok(self.backend()?.dialect())
+    }
+
+    /// The tenants that are announced from now on by [`Tx::announce`]. Each caller has a set of its own; it can be had before the store is open.
+    #[must_use]
+    pub fn announcements(&self) -> Announcements {
+        self.inner.board.subscribe()
     }
 
     /// Opens a snapshot for the tenant of the call, to read only.

@@ -1,14 +1,18 @@
 //! `Tx`: one transaction on the module's database, for one tenant.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drystone_call::{Barrier, Caller, Claim, Context, Error, Payload, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::announce::UntilCommitted;
 use crate::backend::{Backend, Database};
 use crate::clock::{millis, moment};
+use crate::dialect::Dialect;
 use crate::keys::Record;
 use crate::native::Native;
 use crate::params::Params;
@@ -52,6 +56,7 @@ pub struct Tx<'a> {
     on: Option<On>,
     /// What a queued statement met; the next step of the transaction says so.
     queued: Option<Error>,
+    announces: bool,
 }
 
 enum On {
@@ -76,7 +81,19 @@ impl<'a> Tx<'a> {
                 On::Postgres(Box::new(begun))
             }
         };
-        Ok(Self { cx, backend, shared, on: Some(on), queued: None })
+        Ok(Self { cx, backend, shared, on: Some(on), queued: None, announces: false })
+    }
+
+    /// Over the rows of all tenants.
+    pub(crate) async fn across(cx: &'a mut Context, backend: Arc<Backend>) -> Result<Self> {
+        let Database::Postgres(module) = &backend.database else {
+            return Err(Error::internal(
+                "there is no transaction across tenants on SQLite: each has a file of its own; go from tenant to tenant",
+            ));
+        };
+        let begun = Box::pin(module.begin_across(cx.deadline())).await?;
+        let on = Some(On::Postgres(Box::new(begun)));
+        Ok(Self { cx, backend, shared: false, on, queued: None, announces: false })
     }
 
     /// A statement. The text is the same on both databases: `$1`, `returning`, `on conflict`.
@@ -126,6 +143,36 @@ impl<'a> Tx<'a> {
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         moment(self.cx.now())
+    }
+
+    /// Which database it is on.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.backend.dialect()
+    }
+
+    /// How long it has been open: on SQLite the tenant's other writers have waited for so long. Zero when it is over.
+    #[must_use]
+    pub fn held_for(&self) -> Duration {
+        match &self.on {
+            Some(On::Sqlite(tx)) => tx.held_for(),
+            Some(On::Postgres(tx)) => tx.held_for(),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Whether the module may publish events of this type, by [`crate::StoreConfig::publishes`].
+    #[must_use]
+    pub fn may_publish(&self, event_type: &str) -> bool {
+        self.backend.publishes.as_ref().is_none_or(|types| types.contains(event_type))
+    }
+
+    /// Tells those who wait for [`crate::Store::announcements`] the tenant of the call, once this transaction has committed; also when the caller is gone by then.
+    ///
+    /// A transaction that is dropped or refused announces nothing. One whose commit fails, or whose outcome nobody knows, may announce: who is told looks, and
+    /// finds what is there.
+    pub fn announce(&mut self) {
+        self.announces = true;
     }
 
     /// Commits the effect and returns when it is durable.
@@ -184,6 +231,7 @@ impl<'a> Tx<'a> {
         if let Some(error) = self.queued.take().filter(|_| !refused) {
             return Err(error);
         }
+        let hold = if self.announces && !refused { Some(self.announcing(hold)) } else { hold };
         let Some(on) = &mut self.on else { return Ok(()) };
         match (on, &self.backend.database) {
             (On::Sqlite(tx), Database::Sqlite(module)) => {
@@ -217,6 +265,12 @@ impl<'a> Tx<'a> {
             claim.mark_recorded();
         }
         Ok(())
+    }
+
+    /// What is held until the commit has ended, and announces then.
+    fn announcing(&self, key: Option<Arc<dyn Any + Send + Sync>>) -> Arc<dyn Any + Send + Sync> {
+        let (board, tenant) = (Arc::clone(&self.backend.board), self.cx.tenant().clone());
+        Arc::new(UntilCommitted { key, board, tenant })
     }
 
     fn roll_back(&mut self) -> Option<Barrier> {

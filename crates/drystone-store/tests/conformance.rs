@@ -4,6 +4,8 @@
 
 #[path = "conformance/ends.rs"]
 mod ends;
+#[path = "conformance/events.rs"]
+mod events;
 #[path = "conformance/isolation.rs"]
 mod isolation;
 #[path = "support/keyed.rs"]
@@ -69,6 +71,10 @@ suite! {
     isolation: write_skew_is_the_same_for_callers no_update_is_lost no_phantom_takes_the_seat;
     queue: queued_statements_run_in_order a_queued_failure_shows_at_the_next_step a_queued_failure_shows_at_the_commit
         a_refusal_takes_the_place_of_a_queued_failure;
+    events: an_announcement_comes_after_the_commit an_announcement_outlives_its_caller what_did_not_commit_is_not_announced
+        announcements_wait_for_each_who_listens an_event_is_queued_by_its_parts it_says_which_database_it_is_on a_transaction_says_how_long_it_is_held
+        a_transaction_across_tenants_sees_their_events_and_nothing_else a_transaction_across_tenants_carries_events_on
+        a_transaction_across_tenants_can_tell_what_is_settled;
     walls: tenants_see_their_own shared_data_is_of_no_tenant a_conflict_is_already_exists a_broken_rule_is_a_failed_precondition
         control_is_refused several_statements_are_refused a_snapshot_does_not_write migrations_run_once
         an_edited_migration_is_refused an_older_binary_works_until_something_is_taken_away callers_see_no_sql a_slow_statement_meets_the_deadline

@@ -5,6 +5,7 @@
 //! * [`Program`]: a real binary as a child process, found ready by what it prints, killed when the test ends.
 //! * [`Http`]: a small HTTP client whose answers are easy to compare.
 //! * `Postgres` (feature `services`): a real PostgreSQL as a child process, which a test may restart and whose backends it may kill.
+//! * `Nats` (feature `services`): a real NATS server with JetStream, which a test may kill, start again and wipe.
 //! * `Disk` (feature `services`): a disk that is full or fails its syncs, for a child process.
 //! * `PostgresProxy`: keeps back the reply to a commit.
 //! * [`at_once`]: requests of REST and of gRPC that reach a server together.
@@ -25,6 +26,8 @@ mod cancel;
 mod disk;
 #[cfg(feature = "app")]
 mod http;
+#[cfg(feature = "services")]
+mod nats;
 #[cfg(all(feature = "app", feature = "services"))]
 mod pg_proxy;
 #[cfg(feature = "services")]
@@ -45,6 +48,8 @@ pub use cancel::{Dropped, drop_at_every_await, poll_and_drop, poll_once};
 pub use disk::Disk;
 #[cfg(feature = "app")]
 pub use http::{Answer, Http};
+#[cfg(feature = "services")]
+pub use nats::Nats;
 #[cfg(all(feature = "app", feature = "services"))]
 pub use pg_proxy::{PostgresProxy, Withhold};
 #[cfg(feature = "services")]

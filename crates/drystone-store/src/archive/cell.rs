@@ -7,14 +7,6 @@ use serde_json::Value;
 
 use super::sum::{hex, unhex};
 
-/// Which database a value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Dialect {
-    Sqlite,
-    Postgres,
-}
-
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cell {

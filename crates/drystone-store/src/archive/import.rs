@@ -3,12 +3,13 @@
 use drystone_call::{Error, Result};
 use tokio::io::AsyncBufRead;
 
-use super::cell::{Cell, Dialect};
+use super::cell::Cell;
 use super::mapping::Mapping;
 use super::read::{Line, SectionReader};
 use super::section::{Header, Table, unfit};
 use super::sum::Sum;
 use super::{Section, TableSum};
+use crate::dialect::Dialect;
 
 /// So many rows are written at a time.
 const BATCH: usize = 500;

@@ -1,9 +1,10 @@
 //! What becomes of a table's rows on their way into a database.
 
-use super::cell::{self, Cell, Dialect};
+use super::cell::{self, Cell};
 use super::convert::Kind;
 use super::section::Table;
 use super::sum::Sum;
+use crate::dialect::Dialect;
 
 /// The mapping of one table's rows.
 #[derive(Clone, Debug)]

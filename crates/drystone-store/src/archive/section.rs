@@ -12,9 +12,10 @@ use drystone_call::{Code, Error};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::cell::{self, Cell, Dialect};
+use super::cell::{self, Cell};
 use super::sum::{Sum, hex};
 use super::{Section, TableSum};
+use crate::dialect::Dialect;
 
 /// The version of the format. A section of another version is refused.
 pub(crate) const FORMAT: u32 = 1;

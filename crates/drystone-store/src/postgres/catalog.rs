@@ -6,7 +6,7 @@ use drystone_call::Result;
 use tokio_postgres::Client;
 
 use super::names::quoted;
-use crate::archive::{Column, RECORDS, Table, groups, is_platform};
+use crate::archive::{Column, RECORDS, Table, groups, is_platform, number_of};
 
 const TABLES: &str = "
 select c.relname::text, c.relkind = 'p', array(
@@ -47,13 +47,15 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the catalog of the server. Where rows have a tenant, the column is left out.
+    /// Reads the catalog of the server. Where rows have a tenant, the column is left out, and so is one that only numbers them.
     pub(crate) async fn read(client: &Client, schema: &str, has_tenants: bool) -> Result<Self> {
         let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
         for row in client.query(COLUMNS, &[&schema]).await? {
+            let table: String = row.try_get(0)?;
             let column = Column { name: row.try_get(1)?, kind: row.try_get(2)? };
-            if !(has_tenants && column.name == "tenant") {
-                columns.entry(row.try_get(0)?).or_default().push(column);
+            let left_out = has_tenants && column.name == "tenant" || number_of(&table) == Some(&column.name);
+            if !left_out {
+                columns.entry(table).or_default().push(column);
             }
         }
         let mut tables: HashMap<String, Found> = HashMap::new();

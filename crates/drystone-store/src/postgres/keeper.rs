@@ -23,6 +23,8 @@ const RESTS: Duration = Duration::from_secs(300);
 /// What the background work needs; shared with the module.
 pub(crate) struct Keeper {
     pub(crate) pool: Pool,
+    /// The connections of those that carry the module's events.
+    pub(crate) relay: Pool,
     pub(crate) lease: Lease,
     pub(crate) shared: Arc<str>,
     pub(crate) config: StoreConfig,
@@ -48,7 +50,9 @@ impl Keeper {
             if let Err(error) = forgotten.unwrap_or_else(|_| Err(too_late("old records of keyed calls"))) {
                 tracing::warn!(target: "drystone::store", %error, "old records of keyed calls were not deleted");
             }
-            self.pool.retain(|_, metrics| metrics.last_used() < RESTS);
+            for pool in [&self.pool, &self.relay] {
+                pool.retain(|_, metrics| metrics.last_used() < RESTS);
+            }
         }
     }
 

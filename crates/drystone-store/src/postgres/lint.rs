@@ -21,7 +21,8 @@ struct Rule {
 /// Tables that belong to tenants, and their tenant's column if they have one.
 const TABLES: &str = "
 tables as (
-    select c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity, c.relowner, a.attnum as tenant, a.attnotnull, a.atttypid, a.attcollation
+    select c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity, c.relowner, a.attnum as tenant, a.attnotnull, a.atttypid, a.attcollation,
+        c.relname in ('drystone_outbox', 'drystone_inbox', 'drystone_held', 'drystone_scheduled') as is_relayed
     from here join pg_class c on c.relnamespace = here.schema and c.relkind in ('r', 'p') and c.relname <> 'drystone_migrations'
     left join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant' and not a.attisdropped
 )";
@@ -73,19 +74,20 @@ from here, tables where tenant is not null and not (relrowsecurity and relforcer
         shared: false,
         findings: "
 select format('table %s.%s: its policy %s is not the one that the store made: leave it as it is', here.name, relname, p.polname)
-from here, tables t join pg_policy p on p.polrelid = t.oid and p.polname in ('drystone_tenant', 'drystone_owner')
+from here, tables t join pg_policy p on p.polrelid = t.oid and p.polname in ('drystone_tenant', 'drystone_owner', 'drystone_relay')
 cross join lateral (values ('drystone_tenant', 0::oid, '(tenant = NULLIF(current_setting(''app.tenant''::text, true), ''''::text))'),
-    ('drystone_owner', t.relowner, '(current_setting(''drystone.migrating''::text, true) = ''on''::text)')) made (name, role, rule)
-where made.name = p.polname and not (p.polpermissive and p.polcmd = '*' and p.polroles = array[made.role]
+    ('drystone_owner', t.relowner, '(current_setting(''drystone.migrating''::text, true) = ''on''::text)'),
+    ('drystone_relay', here.relay, 'true')) made (name, role, rule)
+where made.name = p.polname and not ((made.name <> 'drystone_relay' or is_relayed) and p.polpermissive and p.polcmd = '*' and p.polroles = array[made.role]
     and pg_get_expr(p.polqual, p.polrelid) = made.rule and coalesce(pg_get_expr(p.polwithcheck, p.polrelid), made.rule) = made.rule)
 union all
 select format('table %s.%s has lost its policy %s: leave it in place', here.name, relname, made.name)
-from here, tables t, (values ('drystone_tenant'), ('drystone_owner')) made (name)
-where tenant is not null and not exists (select from pg_policy p where p.polrelid = t.oid and p.polname = made.name)
+from here, tables t, (values ('drystone_tenant'), ('drystone_owner'), ('drystone_relay')) made (name)
+where tenant is not null and (made.name <> 'drystone_relay' or is_relayed) and not exists (select from pg_policy p where p.polrelid = t.oid and p.polname = made.name)
 union all
 select format('table %s.%s: its policy %s lets rows through that are not the tenant''s: drop it, or create it `as restrictive`', name, relname, p.polname)
 from here, tables t join pg_policy p on p.polrelid = t.oid
-where p.polpermissive and p.polname not in ('drystone_tenant', 'drystone_owner')",
+where p.polpermissive and p.polname not in ('drystone_tenant', 'drystone_owner', 'drystone_relay')",
     },
     Rule {
         id: "DRY-M004",
@@ -94,7 +96,9 @@ where p.polpermissive and p.polname not in ('drystone_tenant', 'drystone_owner')
 select format('table %s.%s: %s %s does not begin with `tenant`, so that one tenant''s rows stand in the way of another''s: make it (tenant, ...)', name, t.relname,
     case when i.indisprimary then 'primary key' else 'unique index' end, x.relname)
 from here, tables t join pg_index i on i.indrelid = t.oid and i.indisunique join pg_class x on x.oid = i.indexrelid
-where tenant is not null and i.indkey[0] <> tenant",
+where tenant is not null and i.indkey[0] <> tenant
+-- One sequence numbers it for all tenants, and the store alone writes to it.
+and x.relname <> 'drystone_outbox_pkey'",
     },
     Rule {
         id: "DRY-M005",
@@ -153,18 +157,19 @@ from here join pg_class c on c.relnamespace = here.schema join pg_rewrite r on r
 select distinct format('%s.%s: %s is granted to %s%s: revoke it; the store gives the module''s role what it needs', name, o.named, a.privilege_type,
     case when a.grantee = 0 then 'public' else pg_get_userbyid(a.grantee)::text end, case when a.is_grantable then ' with the right to grant it' else '' end)
 from here cross join lateral (
-    select c.relname::text, c.relacl, array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'USAGE'], c.oid from pg_class c where c.relnamespace = schema
+    select c.relname::text, c.relacl, array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'USAGE'], array[]::text[], c.oid from pg_class c where c.relnamespace = schema
     union all
-    select c.relname || '.' || t.attname, t.attacl, array[]::text[], null from pg_class c join pg_attribute t on t.attrelid = c.oid where c.relnamespace = schema
+    select c.relname || '.' || t.attname, t.attacl, '{}', '{}', null from pg_class c join pg_attribute t on t.attrelid = c.oid where c.relnamespace = schema
     union all
-    select p.proname || '()', p.proacl, array['EXECUTE'], null from pg_proc p where p.pronamespace = schema
+    select p.proname || '()', p.proacl, array['EXECUTE'], '{}', null from pg_proc p where p.pronamespace = schema
     and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
     union all
-    select 'the schema', nspacl, array['USAGE'], null from pg_namespace n where n.oid = schema
-) o (named, acl, allowed, relation)
+    select 'the schema', nspacl, array['USAGE'], array['USAGE'], null from pg_namespace n where n.oid = schema
+) o (named, acl, allowed, relayed, relation)
 cross join lateral aclexplode(o.acl) a left join wanted w on w.oid = o.relation
 where a.grantee <> owner
-and not (a.grantee = role and a.privilege_type = any (coalesce(w.privileges, o.allowed)) and not a.is_grantable)",
+and not (a.grantee = role and a.privilege_type = any (coalesce(w.privileges, o.allowed)) and not a.is_grantable)
+and not (a.grantee = relay and a.privilege_type = any (coalesce(w.relayed, o.relayed)) and not a.is_grantable)",
     },
     Rule {
         id: "DRY-M011",
@@ -177,14 +182,14 @@ from here, tables t where tenant is not null and not exists (select from pg_inde
         id: "DRY-M016",
         shared: true,
         findings: "
-select format('role %s may %s: alter it so that it may not; the wall holds for plain roles only', here.rolname, m.may)
-from here join pg_roles r on r.oid = here.role
+select format('role %s may %s: alter it so that it may not; the wall holds for plain roles only', r.rolname, m.may)
+from here join pg_roles r on r.oid in (here.role, here.relay)
 cross join lateral (values (rolsuper, 'do everything'), (rolbypassrls, 'pass row-level security by'), (rolcreaterole, 'create roles'),
     (rolcreatedb, 'create databases'), (rolreplication, 'replicate')) m (has, may)
 where m.has
 union all
-select format('role %s is a member of %s, and has its rights: revoke that', here.rolname, pg_get_userbyid(m.roleid))
-from here join pg_auth_members m on m.member = here.role",
+select format('role %s is a member of %s, and has its rights: revoke that', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid))
+from here join pg_auth_members m on m.member in (here.role, here.relay)",
     },
 ];
 

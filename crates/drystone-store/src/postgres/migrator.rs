@@ -141,7 +141,7 @@ impl Work<'_> {
         let mut findings = lint::obstacles(self.client, self.names, kind).await?;
         if findings.is_empty() {
             if kind == Kind::Tenants {
-                platform::wall(self.client, schema).await?;
+                platform::wall(self.client, self.names).await?;
             }
             findings = lint::findings(self.client, self.names, kind).await?;
         }

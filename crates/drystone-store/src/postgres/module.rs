@@ -16,7 +16,7 @@ use super::keys::{Asked, Locks};
 use super::lease::Lease;
 use super::names::Names;
 use super::open::{Purpose, Scope};
-use super::pool::{Pool, pool};
+use super::pool::{Pool, pool, relay_pool};
 use super::registry::Registry;
 use super::tx::PostgresTx;
 use crate::config::StoreConfig;
@@ -31,6 +31,8 @@ pub(crate) struct PostgresModule {
     pub(crate) config: StoreConfig,
     /// For connections beside the pool, as the module's role.
     pub(crate) server: Server,
+    /// The same, as the role that carries the module's events.
+    pub(crate) relay_server: Server,
     pub(crate) names: Names,
     pub(crate) shared: Arc<str>,
     pub(crate) pool: Pool,
@@ -53,21 +55,29 @@ impl PostgresModule {
     ) -> Result<Self> {
         let server = Server::parse(url)?;
         let names = Names::of(server.user(), config.home.module())?;
+        let relay_server =
+            server.logging_in_as(&names.relay, password).named(&format!("drystone/{}/relay", names.schema));
         let server = server.logging_in_as(&names.role, password).named(&format!("drystone/{}", names.schema));
         let registry = Arc::new(Registry::new(&names));
         let (migrations, lives) = (config.migrations, lease_lives(&config));
         let lease = Lease::take(&server, &names, migrations, Arc::clone(&registry), lives).await?;
         let pool = pool(&server, &names, config.hold_limit, config.max_connections)?;
+        let relay = relay_pool(&relay_server, &names, config.hold_limit)?;
         let locks = Locks::new(&server, &names);
         let shared: Arc<str> = names.shared.as_str().into();
-        let keeper =
-            Keeper { pool: pool.clone(), lease, shared: Arc::clone(&shared), config: config.clone() };
-        let keeper = Arc::new(keeper);
+        let keeper = Arc::new(Keeper {
+            pool: pool.clone(),
+            relay,
+            lease,
+            shared: Arc::clone(&shared),
+            config: config.clone(),
+        });
         let keeping = Mutex::new(Some(tokio::spawn(Arc::clone(&keeper).work())));
         let (claims, records) = (Claims::default(), AtomicU32::new(0));
         Ok(Self {
             config,
             server,
+            relay_server,
             names,
             shared,
             pool,
@@ -93,6 +103,14 @@ impl PostgresModule {
         let scope =
             Scope { tenant: tenant.cloned(), in_use, purpose, shared: Arc::clone(&self.shared), deadline };
         PostgresTx::begin(&self.pool, scope, self.config.hold_limit, &self.counters).await
+    }
+
+    /// Hands out a transaction over the rows of all tenants in the tables of events, as the role that carries them.
+    pub(crate) async fn begin_across(&self, deadline: Instant) -> Result<PostgresTx> {
+        self.keeper.lease.ensure(deadline).await?;
+        let (purpose, shared) = (Purpose::Across, Arc::clone(&self.shared));
+        let scope = Scope { tenant: None, in_use: None, purpose, shared, deadline };
+        PostgresTx::begin(&self.keeper.relay, scope, self.config.hold_limit, &self.counters).await
     }
 
     /// Claims a key among all processes, or finds its record.
@@ -131,6 +149,7 @@ impl PostgresModule {
     /// Lets what was begun end, gives the lease up and closes the connections.
     pub(crate) async fn close(&self) {
         self.pool.close();
+        self.keeper.relay.close();
         let latest = Instant::now() + 2 * self.config.hold_limit;
         while self.counters.open_transactions.get() > 0 && Instant::now() < latest {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -18,6 +18,8 @@ use crate::tx::Isolation;
 pub(crate) enum Purpose {
     Write(Isolation),
     Read,
+    /// To write over the rows of all tenants, as the role for that.
+    Across,
 }
 
 /// Whose data a transaction sees, and how it ends.
@@ -43,20 +45,23 @@ impl Scope {
     fn begin(&self) -> String {
         let mode = match self.purpose {
             Purpose::Write(Isolation::Serializable) => " read write",
-            Purpose::Write(Isolation::ReadCommitted) => " isolation level read committed read write",
+            Purpose::Write(Isolation::ReadCommitted) | Purpose::Across => {
+                " isolation level read committed read write"
+            }
             Purpose::Read => "",
         };
+        // Its sessions have both schemas in front, and no tenant.
+        let schema = if self.purpose == Purpose::Across { String::new() } else { self.wall() };
         let left = self.deadline.saturating_duration_since(Instant::now()).as_millis().clamp(1, 86_400_000);
+        format!("begin{mode}; select {schema}set_config('statement_timeout', '{left}', true)")
+    }
+
+    /// What says whose data it is.
+    fn wall(&self) -> String {
         match &self.tenant {
             // A tenant's name has no character that means anything in SQL.
-            Some(tenant) => format!(
-                "begin{mode}; select set_config('app.tenant', '{}', true), set_config('statement_timeout', '{left}', true)",
-                tenant.as_str()
-            ),
-            None => format!(
-                "begin{mode}; select set_config('search_path', {}, true), set_config('statement_timeout', '{left}', true)",
-                literal(&quoted(&self.shared))
-            ),
+            Some(tenant) => format!("set_config('app.tenant', '{}', true), ", tenant.as_str()),
+            None => format!("set_config('search_path', {}, true), ", literal(&quoted(&self.shared))),
         }
     }
 }

@@ -32,6 +32,8 @@ const SILENT: Duration = Duration::from_millis(500);
 pub(crate) const CLEANUP: Duration = Duration::from_secs(5);
 /// More than the hot statements of a module. Texts built at run time would otherwise fill the server's memory.
 const STATEMENTS_KEPT: usize = 500;
+/// One for what reads the outbox and one for what writes the positions.
+const RELAY_CONNECTIONS: usize = 2;
 
 /// The module's connections.
 pub(crate) type Pool = managed::Pool<Connector>;
@@ -137,7 +139,24 @@ impl managed::Manager for Connector {
 /// # Errors
 /// `INTERNAL` if it cannot be made.
 pub(crate) fn pool(server: &Server, names: &Names, hold_limit: Duration, size: usize) -> Result<Pool> {
-    let connector = Connector(server.with_options(&session(names, hold_limit)));
+    let path = quoted(&names.schema);
+    let options = session(&path, "serializable", hold_limit);
+    build(server.with_options(&options), size)
+}
+
+/// The pool of those that carry the module's events: `server` logs in as the role for that. Nothing connects before it is asked for.
+///
+/// # Errors
+/// As [`pool`].
+pub(crate) fn relay_pool(server: &Server, names: &Names, hold_limit: Duration) -> Result<Pool> {
+    let path = format!("{},{}", quoted(&names.schema), quoted(&names.shared));
+    // A space must not end the setting.
+    let options = session(&path, "read\\ committed", hold_limit);
+    build(server.with_options(&options), RELAY_CONNECTIONS)
+}
+
+fn build(server: Server, size: usize) -> Result<Pool> {
+    let connector = Connector(server);
     Pool::builder(connector)
         .max_size(size.max(1))
         // The one used last has the warmest caches, and what is not needed rests until it is closed.
@@ -147,12 +166,11 @@ pub(crate) fn pool(server: &Server, names: &Names, hold_limit: Duration, size: u
 }
 
 /// What never changes in a session.
-fn session(names: &Names, hold_limit: Duration) -> String {
+fn session(search_path: &str, isolation: &str, hold_limit: Duration) -> String {
     // The server ends what a vanished client holds; a client that is there finds its limit passed before.
     let idle = (2 * hold_limit).as_millis().clamp(1, 86_400_000);
     format!(
-        "-c search_path={} -c idle_in_transaction_session_timeout={idle} {SESSION}",
-        quoted(&names.schema)
+        "-c search_path={search_path} -c default_transaction_isolation={isolation} -c idle_in_transaction_session_timeout={idle} {SESSION}"
     )
 }
 
@@ -162,7 +180,7 @@ fn session(names: &Names, hold_limit: Duration) -> String {
 /// planner reads small tables that were analyzed: 16 tasks, each with rows of its own, had 88 % of their transactions refused, and below 1 % by the
 /// index. Keys begin with the tenant, so there is always an index to go by. What has none still reads the table, at a price that must not call for
 /// compiled code.
-const SESSION: &str = "-c timezone=UTC -c default_transaction_isolation=serializable -c default_transaction_read_only=on \
+const SESSION: &str = "-c timezone=UTC -c default_transaction_read_only=on \
     -c client_connection_check_interval=5000 -c enable_seqscan=off -c jit=off";
 
 /// A connection of the pool, waiting for one until `deadline` at most. It does not write outside `begin .. read write`.

@@ -16,7 +16,25 @@ use crate::migrate::{self, Applied, Migration, Migrations, Step};
 /// `FAILED_PRECONDITION` if the schemas were not made, lack an expand step, or have lost what this version needs.
 pub(crate) async fn check_migrated(client: &Client, names: &Names, migrations: &Migrations) -> Result<()> {
     check(client, &names.shared, migrations.shared_postgres).await?;
-    check(client, &names.schema, migrations.postgres).await
+    check(client, &names.schema, migrations.postgres).await?;
+    check_platform(client, names).await
+}
+
+/// Whether the platform's own objects are those of this version: the last of them in each schema, with the rights that are given last.
+const PLATFORM: &str = "
+select format('schema %s lacks %s', schema, wanted)
+from (values ($1, 'drystone_pumps'), ($2, 'drystone_held')) last (schema, wanted)
+where not exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles r on r.rolname = $3
+    where nspname = schema and relname = wanted and has_table_privilege(r.oid, c.oid, 'select'))
+limit 1";
+
+async fn check_platform(client: &Client, names: &Names) -> Result<()> {
+    let missing = client.query_opt(PLATFORM, &[&names.shared, &names.schema, &names.relay]).await?;
+    match missing {
+        None => Ok(()),
+        Some(missing) => Err(behind(missing.try_get(0)?)),
+    }
 }
 
 async fn check(client: &Client, schema: &str, all: &[Migration]) -> Result<()> {

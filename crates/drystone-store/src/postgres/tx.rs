@@ -125,6 +125,11 @@ impl PostgresTx {
         self.run(sql, params).await.map(|answer| answer.count)
     }
 
+    /// How long the transaction has been open.
+    pub(crate) fn held_for(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// Sends the statement with the next batch.
     pub(crate) fn queue(&mut self, sql: &str, values: Box<dyn Bound>) -> Result<()> {
         self.check()?;

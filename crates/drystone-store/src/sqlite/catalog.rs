@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::schema::Kind;
-use crate::archive::{Column, RECORDS, Table, groups, is_platform};
+use crate::archive::{Column, RECORDS, Table, groups, is_platform, number_of};
 
 /// The tables of a file, those first that others refer to; or the name of one that cannot be copied row by row.
 pub(crate) fn tables(db: &Connection, kind: Kind) -> rusqlite::Result<Result<Vec<Found>, String>> {
@@ -63,12 +63,13 @@ impl Found {
         // Records are numbered in the order in which they came, which means nothing elsewhere.
         let left_out = |column: &Column| {
             name == RECORDS && (column.name == "id" || fills_tenant && column.name == "tenant")
+                || number_of(&name) == Some(&column.name)
         };
         let mut key: Vec<&(Column, i64)> = all.iter().filter(|(_, at)| *at > 0).collect();
         key.sort_by_key(|(_, at)| *at);
         let kept: Vec<Column> =
             all.iter().filter(|(column, _)| !left_out(column)).map(|(column, _)| column.clone()).collect();
-        let order = if key.is_empty() || key.iter().any(|(column, _)| left_out(column)) {
+        let order = if name == RECORDS || key.is_empty() {
             kept.iter().map(|column| column.name.clone()).collect()
         } else {
             key.iter().map(|(column, _)| column.name.clone()).collect()

@@ -11,7 +11,8 @@ use super::catalog;
 use super::file::Reader;
 use super::module::{SqliteModule, blocking};
 use super::schema::Kind;
-use crate::archive::{Cell, Dialect, Section, SectionWriter, write};
+use crate::archive::{Cell, Section, SectionWriter, write};
+use crate::dialect::Dialect;
 use crate::tenants::{TenantState, wrong_state};
 
 /// So many pieces may wait to be written.

@@ -12,7 +12,8 @@ use super::export::cells;
 use super::layout::ensure;
 use super::module::{SqliteModule, blocking};
 use super::schema::{Kind, migrate};
-use crate::archive::{Cell, Destination, Dialect, Mapping, RECORDS, Section, Sum, Table, import, unfit};
+use crate::archive::{Cell, Destination, Mapping, RECORDS, Section, Sum, Table, import, unfit};
+use crate::dialect::Dialect;
 
 impl SqliteModule {
     /// Reads a section into a tenant that is not there.

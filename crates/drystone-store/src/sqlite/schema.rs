@@ -35,6 +35,73 @@ const REGISTRY: &str = "
 create table if not exists drystone_tenants (name text primary key, created integer not null) strict, without rowid;
 ";
 
+/// Tables of events, in a tenant's file. Times are microseconds since 1970.
+///
+/// A number of the outbox is never given twice, since positions count by it. The inbox is one tree by its key, as its rows are hardly more than their keys.
+const EVENTS: &str = "
+create table if not exists drystone_outbox (
+    seq integer primary key autoincrement,
+    id blob not null,
+    type text not null,
+    key text not null,
+    data blob not null,
+    created integer not null,
+    trace text
+) strict;
+create table if not exists drystone_scheduled (
+    id blob primary key not null,
+    type text not null,
+    key text not null,
+    data blob not null,
+    due integer not null,
+    created integer not null,
+    trace text
+) strict;
+create index if not exists drystone_scheduled_by_due on drystone_scheduled (due);
+create table if not exists drystone_inbox (
+    consumer text not null,
+    id blob not null,
+    handled integer not null,
+    primary key (consumer, id)
+) strict, without rowid;
+create index if not exists drystone_inbox_by_age on drystone_inbox (handled);
+create table if not exists drystone_held (
+    place integer primary key autoincrement,
+    consumer text not null,
+    source text not null,
+    key text not null,
+    id blob not null,
+    type text not null,
+    format text not null default 'protobuf',
+    data blob not null,
+    created integer not null,
+    trace text,
+    seq integer not null,
+    state text not null check (state in ('retrying', 'waiting', 'parked')),
+    attempts integer not null,
+    due integer,
+    reason text,
+    since integer not null,
+    unique (consumer, id)
+) strict;
+create index if not exists drystone_held_by_key on drystone_held (consumer, source, key, place);
+create index if not exists drystone_held_by_due on drystone_held (due) where state = 'retrying';
+";
+
+/// The positions of the pumps, in every file. What came last to the platform, so that a file that has it has everything.
+const PUMPS: &str = "
+create table if not exists drystone_pumps (
+    name text primary key,
+    position integer not null default 0,
+    epoch integer not null default 0,
+    owner text,
+    until integer,
+    mark text,
+    broker_seq integer
+) strict, without rowid;
+";
+const HAS_ALL: &str = "select exists (select 1 from sqlite_schema where name = 'drystone_pumps')";
+
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -49,13 +116,10 @@ pub(crate) enum Kind {
 /// # Errors
 /// `FAILED_PRECONDITION` if a migration fails or an applied one was edited; the file is then at the last one that ran.
 pub(crate) fn migrate(conn: &Conn, kind: Kind, all: &[Migration], place: &str, now: i64) -> Result<()> {
-    let applied = match conn.own(applied) {
-        Ok(applied) => applied,
-        Err(_) => {
-            create(conn, kind)?;
-            Vec::new()
-        }
-    };
+    if !conn.own(|db| db.query_row(HAS_ALL, [], |row| row.get(0)))? {
+        create(conn, kind)?;
+    }
+    let applied = conn.own(applied)?;
     for migration in migrate::plan(all, &applied, place)? {
         apply(conn, migration, now)
             .map_err(|cause| migrate::failed(migration, place, &cause.to_string(), cause))?;
@@ -68,7 +132,8 @@ fn create(conn: &Conn, kind: Kind) -> Result<()> {
     in_transaction(conn, || {
         conn.own(|db| {
             db.execute_batch(PLATFORM)?;
-            if kind == Kind::Shared { db.execute_batch(REGISTRY) } else { Ok(()) }
+            db.execute_batch(if kind == Kind::Shared { REGISTRY } else { EVENTS })?;
+            db.execute_batch(PUMPS)
         })
     })
     .map_err(Error::from)

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drystone_call::{Barrier, Code, Error, Result};
 use rusqlite::{Connection, ErrorCode};
@@ -55,6 +56,11 @@ impl SqliteTx {
 
     pub(crate) fn execute(&mut self, sql: &str, params: &impl Params) -> Result<u64> {
         self.run(sql, |db| statement::execute(db, sql, params))
+    }
+
+    /// How long the writer has been held.
+    pub(crate) fn held_for(&self) -> Duration {
+        self.hold.since.elapsed()
     }
 
     /// The connection, in the transaction.

@@ -1,0 +1,51 @@
+//! The fence's looks at PostgreSQL.
+
+use std::sync::Arc;
+
+use drystone_call::{Home, Result};
+use drystone_store::Store;
+
+use super::rows::{context, nobody};
+use crate::{Fence, Look};
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fenced {
+    /// The greatest number that was taken.
+    pub(crate) high: i64,
+}
+
+/// Looks once: settles what can be, and begins the next look if there is something new.
+///
+/// The three statements may stand in one transaction: its own id is N, and an xmin of N says that every transaction before it is over.
+pub(crate) async fn look(store: &Store, home: &Arc<Home>, fence: &mut Fence) -> Result<Fenced> {
+    const HIGH: &str = "select coalesce(pg_sequence_last_value('drystone_outbox_seq_seq'), 0)::bigint";
+    const NEXT: &str = "select pg_current_xact_id()::text::bigint";
+    const XMIN: &str = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+    let mut cx = context(home, &nobody()?)?;
+    let mut tx = store.begin_across(&mut cx).await?;
+    let (high,) = tx.query(HIGH).one::<(i64,)>().await?;
+    if fence.wants(high) {
+        let (next,) = tx.query(NEXT).one::<(i64,)>().await?;
+        fence.look(Look { high, next });
+    }
+    if fence.pending().is_some() {
+        let (xmin,) = tx.query(XMIN).one::<(i64,)>().await?;
+        fence.observe(xmin);
+    }
+    tx.commit().await?;
+    Ok(Fenced { high })
+}
+
+/// The session that has the oldest transaction id, which is the one that the fence waits for: its process id and what is known of it.
+///
+/// Locks on transaction ids are visible to everybody; who it is, only as far as the server lets the relay's role see.
+pub(crate) async fn blocker(store: &Store, home: &Arc<Home>) -> Result<Option<(i32, String)>> {
+    const OLDEST: &str = "select l.pid, concat_ws(', ', a.usename::text, nullif(a.application_name, ''), a.state)
+        from pg_locks l left join pg_stat_activity a on a.pid = l.pid
+        where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted and l.pid <> pg_backend_pid()
+        order by age(l.transactionid) desc limit 1";
+    let mut cx = context(home, &nobody()?)?;
+    let mut tx = store.begin_across(&mut cx).await?;
+    tx.query(OLDEST).optional::<(i32, String)>().await
+}
