@@ -35,6 +35,7 @@ use uuid::Uuid;
 pub use binary::Binary;
 pub use json::JSON;
 pub use proto::{Any, AttributeValue, CloudEvent, CloudEventBatch, EventData, TypedValue, UtcTime};
+pub(crate) use rules::percent_decoded;
 pub use rules::check_text;
 
 /// The longest value of an attribute, in bytes.
@@ -94,7 +95,9 @@ impl Codec {
     fn module_or_whole(&self, source: &str) -> Result<String, Malformed> {
         if let Some(module) = source.strip_prefix(&self.prefix).filter(|rest| rules::is_module_name(rest)) {
             if self.is_outside {
-                let why = format!("{source} is a module of this application: outside producers have a source of their own");
+                let why = format!(
+                    "{source} is a module of this application: outside producers have a source of their own"
+                );
                 return Err(Malformed::new("source", why));
             }
             return Ok(module.to_owned());

@@ -25,29 +25,38 @@
 
 mod clock;
 pub mod cloudevents;
+mod consumer;
+pub mod delivery;
 pub mod engine;
 mod envelope;
 mod failpoint;
 mod fence;
 mod handler;
+mod link;
 mod locks;
 mod metrics;
 mod publish;
 mod pump;
 mod receiver;
+mod relay;
+mod retention;
 mod retrier;
 mod schedule;
 mod stored;
 
 pub use clock::{Clock, HomeClock};
+pub use consumer::Consumer;
 pub use envelope::{Data, Envelope};
 pub use failpoint::FAILPOINTS;
 pub use fence::{Fence, Look};
 pub use handler::{Handler, HandlerWith, Handlers};
+pub use link::{Deliver, Push};
 pub use metrics::{ConsumerMetrics, Count, FenceMetrics, Gauge, PumpMetrics};
 pub use publish::{LARGEST_EVENT, LONGEST_KEY, Publish};
 pub use pump::{Drained, Pump};
 pub use receiver::Receiver;
+pub use relay::{Relay, RelayConfig, Target, Way};
+pub use retention::Retention;
 pub use retrier::{Retried, Retrier};
 pub use schedule::Schedule;
 pub use stored::StoredInbox;

@@ -25,8 +25,6 @@ const MOST: usize = 256;
 const MOST_BYTES: usize = 4 << 20;
 /// After so many messages the position is stored while there is more to carry. A crash repeats at most as many and one batch.
 const SAVE_AFTER: u64 = 1024;
-/// A position that was stored this long ago is stored again, which also renews the claim.
-const SAVE_EVERY: Duration = Duration::from_secs(3);
 /// How long a refused tenant waits before it is tried again.
 const STALLED: Duration = Duration::from_secs(2);
 
@@ -47,7 +45,6 @@ struct Claimed {
     progress: Progress,
     stalled: BTreeMap<TenantId, Stalled>,
     unsaved: u64,
-    saved_at: i64,
     /// How many rows the next read takes.
     limit: usize,
 }
@@ -81,6 +78,11 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         Self { name: name.into(), outbox, link, clock, types, metrics, claimed: None }
     }
 
+    /// The pump's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Carries what is settled.
     ///
     /// # Errors
@@ -94,14 +96,13 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         done
     }
 
-    /// Stores how far the pump has come, if that is due; `now` also if it is not.
+    /// Stores how far the pump has come, if the target has more than is stored; with `renew` in any case, for the claim's sake.
     ///
     /// # Errors
     /// What keeps the outbox from working.
-    pub async fn save(&mut self, now: bool) -> Result<()> {
+    pub async fn save(&mut self, renew: bool) -> Result<()> {
         let Some(claimed) = &self.claimed else { return Ok(()) };
-        let due = after(claimed.saved_at, SAVE_EVERY) <= self.clock.now();
-        if claimed.unsaved > 0 && now || due { self.store().await.map(drop) } else { Ok(()) }
+        if claimed.unsaved > 0 || renew { self.store().await.map(drop) } else { Ok(()) }
     }
 
     /// Whether everything that the target has is stored.
@@ -141,7 +142,6 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         }
         self.metrics.oldest.set(0);
         self.catch_up().await?;
-        self.save(false).await?;
         Ok(self.ended())
     }
 
@@ -165,8 +165,7 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         progress.mark = self.link.mark();
         let tried = |(tenant, position)| (tenant, Stalled { position, next: 0 });
         let stalled = stalled.into_iter().map(tried).collect();
-        let saved_at = self.clock.now();
-        self.claimed = Some(Claimed { epoch, progress, stalled, unsaved: lost, saved_at, limit: MOST });
+        self.claimed = Some(Claimed { epoch, progress, stalled, unsaved: lost, limit: MOST });
         Ok(true)
     }
 
@@ -217,7 +216,6 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         failpoint("relay.advanced");
         if stored {
             claimed.unsaved = 0;
-            claimed.saved_at = self.clock.now();
         } else {
             self.lost_claim();
         }

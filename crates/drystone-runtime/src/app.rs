@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::cli;
 use crate::commands::migrate::Migrate;
 use crate::entrance::GatewaySettings;
+use crate::eventing::EventSettings;
 use crate::graph::{Graph, GraphSettings};
 use crate::module::{Module, ModulePlan};
 use crate::settings::Settings;
@@ -15,8 +16,8 @@ use crate::surroundings::CallSettings;
 use crate::{Running, StartError};
 
 /// The first-level sections that the platform reads.
-const SECTIONS: [&str; 9] =
-    ["app", "calls", "determinism", "gateway", "graph", "modules", "processes", "store", "tenants"];
+const SECTIONS: [&str; 10] =
+    ["app", "calls", "determinism", "events", "gateway", "graph", "modules", "processes", "store", "tenants"];
 
 /// Settings that every application begins with.
 const DEFAULTS: &str = include_str!("defaults.toml");
@@ -154,7 +155,8 @@ impl App {
     /// Runs every module's wiring and checks the graph.
     pub(crate) fn plan(&self, settings: &Settings) -> Result<(Vec<ModulePlan>, Graph), StartError> {
         let plans = self.modules.iter().map(|module| module.plan(settings)).collect::<Result<Vec<_>, _>>()?;
-        let graph = Graph::of(&plans, &settings.section::<GraphSettings>("graph")?)?;
+        let partial = EventSettings::read(settings)?.partial;
+        let graph = Graph::of(&plans, &settings.section::<GraphSettings>("graph")?, partial)?;
         Ok((plans, graph))
     }
 
@@ -169,6 +171,7 @@ impl App {
 fn check_values(app: &Arc<str>, settings: &Settings) -> Result<(), StartError> {
     settings.section::<CallSettings>("calls")?;
     settings.section::<GraphSettings>("graph")?;
+    EventSettings::read(settings)?;
     GatewaySettings::read(settings)?;
     Stores::read(app, settings).map(drop)
 }

@@ -33,6 +33,19 @@ pub(crate) struct Graph {
     pub(crate) modules: Vec<(Arc<str>, Vec<&'static str>)>,
     /// Calling module, contract and the module that serves it.
     pub(crate) edges: BTreeSet<Edge>,
+    /// Who wants which events, and from whom.
+    pub(crate) subscriptions: Vec<Subscription>,
+}
+
+/// One consumer wants events of one type.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Subscription {
+    /// The module that publishes them.
+    pub(crate) from: Arc<str>,
+    pub(crate) event_type: &'static str,
+    /// The consumer and its module.
+    pub(crate) consumer: Arc<str>,
+    pub(crate) to: Arc<str>,
 }
 
 /// One module calls one contract of another.
@@ -48,7 +61,7 @@ impl Graph {
     ///
     /// # Errors
     /// A contract that nobody or that two modules serve, two modules of one name, a cycle that is not allowed.
-    pub(crate) fn of(plans: &[ModulePlan], settings: &GraphSettings) -> Result<Self, StartError> {
+    pub(crate) fn of(plans: &[ModulePlan], settings: &GraphSettings, partial: bool) -> Result<Self, StartError> {
         let mut graph = Self::default();
         let mut servers: BTreeMap<&'static str, Arc<str>> = BTreeMap::new();
         for plan in plans {
@@ -79,7 +92,44 @@ impl Graph {
             }
         }
         graph.refuse_cycles(settings)?;
+        graph.subscribe(plans, partial)?;
         Ok(graph)
+    }
+
+    /// Finds the publisher of each type that is handled; where the application is `partial`, it may be missing.
+    fn subscribe(&mut self, plans: &[ModulePlan], partial: bool) -> Result<(), StartError> {
+        let mut publishers: BTreeMap<&'static str, &Arc<str>> = BTreeMap::new();
+        for plan in plans {
+            for event in &plan.publishes {
+                if let Some(first) = publishers.insert(event, &plan.name) {
+                    return Err(StartError::PublishedTwice {
+                        event: (*event).to_owned(),
+                        first: first.to_string(),
+                        second: plan.name.to_string(),
+                    });
+                }
+            }
+        }
+        for plan in plans {
+            for (consumer, handlers) in &plan.consumers {
+                for event_type in handlers.types() {
+                    let Some(from) = publishers.get(event_type) else {
+                        if partial {
+                            continue;
+                        }
+                        return Err(StartError::NotPublished {
+                            module: plan.name.to_string(),
+                            event: event_type.to_owned(),
+                        });
+                    };
+                    let (from, to) = (Arc::clone(from), Arc::clone(&plan.name));
+                    let consumer = consumer.as_str().into();
+                    self.subscriptions.push(Subscription { from, event_type, consumer, to });
+                }
+            }
+        }
+        self.subscriptions.sort();
+        Ok(())
     }
 
     fn refuse_cycles(&self, settings: &GraphSettings) -> Result<(), StartError> {
@@ -145,11 +195,6 @@ impl Graph {
             order.push(Arc::clone(left.remove(next)));
         }
         order
-    }
-
-    /// The module that serves a contract.
-    pub(crate) fn server_of(&self, contract: &str) -> Option<&Arc<str>> {
-        self.modules.iter().find(|(_, contracts)| contracts.contains(&contract)).map(|(name, _)| name)
     }
 
     /// The graph in words: one module a paragraph.

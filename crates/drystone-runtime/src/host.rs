@@ -11,18 +11,21 @@ use std::time::Duration;
 
 use axum::Router;
 use drystone_call::{AnyChannel, EdgeMetrics, KeyGate, Mount, Target};
+use drystone_events::delivery;
 use drystone_gateway::Check;
 use drystone_store::Store;
 use drystone_telemetry::LogFormat;
 use drystone_transport::{
-    DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity, RemoteModule, RemoteProcess,
+    DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::entrance::Entrance;
+use crate::eventing::{Eventing, Parts};
 use crate::graph::Graph;
 use crate::module::ModulePlan;
+use crate::remotes::Remotes;
 use crate::running::Running;
 use crate::settings::Settings;
 use crate::signals::{stdin_end, stop_signal};
@@ -39,14 +42,15 @@ const CHECK_TIMEOUT: Duration = Duration::from_millis(900);
 pub(crate) struct Host {
     app: App,
     settings: Settings,
-    topology: Topology,
+    pub(crate) topology: Topology,
     process: Process,
     plans: Vec<ModulePlan>,
-    graph: Graph,
+    pub(crate) graph: Graph,
     surroundings: Surroundings,
     mounts: BTreeMap<&'static str, Mount>,
     stores: Vec<(Arc<str>, Store)>,
-    internal: Option<(InternalServer, ProcessIdentity)>,
+    pub(crate) internal: Option<(InternalServer, ProcessIdentity)>,
+    eventing: Eventing,
 }
 
 impl Host {
@@ -70,13 +74,31 @@ impl Host {
             mounts: BTreeMap::new(),
             stores: Vec::new(),
             internal: None,
+            eventing: Eventing::default(),
         };
         host.open_stores().await?;
         host.mount();
+        host.eventing = host.eventing()?;
         if topology.is_split() {
             host.internal = Some(host.open_port().await?);
         }
         Ok(host)
+    }
+
+    /// What of the process the events need.
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            app: &self.app.name,
+            process: &self.process.name,
+            settings: &self.settings,
+            surroundings: &self.surroundings,
+            graph: &self.graph,
+            plans: self.plans.iter().filter(|plan| self.hosts(&plan.name)).collect(),
+        }
+    }
+
+    fn eventing(&self) -> Result<Eventing, StartError> {
+        Eventing::of(&self.parts())
     }
 
     fn hosts(&self, module: &str) -> bool {
@@ -143,9 +165,10 @@ impl Host {
         listen: Listen,
     ) -> Result<Running, StartError> {
         let outside = self.outside_channels();
-        let mut remotes = Remotes { addresses, made: BTreeMap::new() };
+        let mut remotes = Remotes::new(&self, addresses);
         let (metrics, targets) = self.bind_edges(&outside, &mut remotes)?;
         let (stopper, stopping) = watch::channel(false);
+        let relays = self.eventing.relays(&self.parts(), &mut remotes)?;
         let tasks = self.take_tasks();
         tasks.start(&stopping).await?;
         let mut running = Running::new(self.process.name.clone(), stopper, self.surroundings.home(GATEWAY));
@@ -154,7 +177,7 @@ impl Host {
         running.edges = metrics;
         running.targets = targets;
         running.internal = self.serve_internal(stopping.clone(), running.drain);
-        running.remotes = remotes.made.into_values().collect();
+        running.remotes = remotes.into_made();
         running.stores = self.stores.clone();
         running.admin = Some(self.open_admin(stopping.clone())?);
         if self.process.name == MAIN {
@@ -164,6 +187,9 @@ impl Host {
             running.open_entrance(entrance, listen, stopping.clone()).await?;
         }
         running.tasks = tasks.go_on(&stopping);
+        running.tasks.extend(self.eventing.go_on(&relays, &stopping)?);
+        running.relays = relays;
+        running.consumers = self.eventing.consumers.clone();
         Ok(running)
     }
 
@@ -179,7 +205,7 @@ impl Host {
     fn bind_edges(
         &self,
         outside: &[Arc<dyn AnyChannel>],
-        remotes: &mut Remotes<'_>,
+        remotes: &mut Remotes,
     ) -> Result<Bound, StartError> {
         let inside = self.plans.iter().filter(|plan| self.hosts(&plan.name)).flat_map(|plan| &plan.clients);
         let outside = outside.iter().filter(|_| self.process.name == MAIN);
@@ -190,7 +216,7 @@ impl Host {
             let target = match (self.mounts.get(contract), runner) {
                 (Some(mount), LocalRunner::Direct) => Target::Direct(mount.clone()),
                 (Some(mount), LocalRunner::Encoded) => Target::Encoded(mount.clone()),
-                (None, _) => Target::Remote(remotes.to(self, contract)?),
+                (None, _) => Target::Remote(remotes.to_server_of(contract)?),
             };
             targets.insert(contract, target.clone());
             channel.bind_to(target).map_err(|error| StartError::part("an edge", error.message()))?;
@@ -225,9 +251,11 @@ impl Host {
     ) -> Option<JoinHandle<()>> {
         let (server, _) = self.internal.take()?;
         let declared = self.graph.edges.iter().map(|edge| (&*edge.from, edge.contract));
+        let declared = declared.chain(self.graph.subscriptions.iter().map(|s| (&*s.from, delivery::contract())));
         let edges: EdgeSet =
             declared.chain(self.mounts.keys().map(|contract| (GATEWAY, *contract))).collect();
-        let services = self.mounts.values().map(|mount| Arc::clone(mount.dispatch())).collect();
+        let mounts = self.mounts.values().chain(&self.eventing.mount);
+        let services = mounts.map(|mount| Arc::clone(mount.dispatch())).collect();
         let stop = async move {
             // An error means that nobody is left to say so.
             let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -284,37 +312,6 @@ impl Host {
 
 /// The counters of the bound edges, and what each contract is bound to.
 type Bound = (Vec<Arc<EdgeMetrics>>, BTreeMap<&'static str, Target>);
-
-/// The ways to modules in other processes, one a module.
-struct Remotes<'a> {
-    addresses: &'a BTreeMap<String, SocketAddr>,
-    made: BTreeMap<Arc<str>, (Arc<RemoteModule>, &'static str)>,
-}
-
-impl Remotes<'_> {
-    fn to(&mut self, host: &Host, contract: &'static str) -> Result<Arc<RemoteModule>, StartError> {
-        let module = host.graph.server_of(contract).cloned().unwrap_or_default();
-        if let Some((remote, _)) = self.made.get(&module) {
-            return Ok(Arc::clone(remote));
-        }
-        let process = host.topology.process_of(&module).cloned().unwrap_or_default();
-        let address = self.addresses.get(&process).copied().ok_or_else(|| {
-            StartError::Topology(format!(
-                "process `{process}` has no address: set processes.{process}.listen, or start the topology with `up`"
-            ))
-        })?;
-        let (_, identity) = host.internal.as_ref().ok_or_else(|| {
-            StartError::Topology(format!(
-                "module `{module}` runs in another process, but the topology is whole"
-            ))
-        })?;
-        let remote = RemoteProcess::new(address.to_string(), identity)
-            .module(&module)
-            .map_err(|error| StartError::part(format!("the way to module `{module}`"), error))?;
-        self.made.insert(module, (Arc::clone(&remote), contract));
-        Ok(remote)
-    }
-}
 
 /// Whether the gateway opens its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

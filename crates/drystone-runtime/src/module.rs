@@ -2,16 +2,17 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
 use drystone_call::{
-    AnyChannel, Channel, ContractClient, DEFAULT_TIMEOUT, Home, Principal, Result, Served, ServiceDef as _,
+    AnyChannel, Channel, ContractClient, DEFAULT_TIMEOUT, Event, Home, Principal, Result, Served, ServiceDef as _,
     TenantId,
 };
+use drystone_events::{Handler, HandlerWith, Handlers};
 use drystone_store::{Migrations, Store};
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
@@ -86,6 +87,8 @@ impl Module {
                 routes: Router::new(),
                 at_start: Vec::new(),
                 background: Vec::new(),
+                publishes: BTreeSet::new(),
+                consumers: BTreeMap::new(),
             }),
         };
         (self.wire)(&mut wire);
@@ -125,6 +128,10 @@ pub(crate) struct ModulePlan {
     pub(crate) routes: Router,
     pub(crate) at_start: Vec<StartTask>,
     pub(crate) background: Vec<Task>,
+    /// The types of event that the module publishes.
+    pub(crate) publishes: BTreeSet<&'static str>,
+    /// Its consumers by name.
+    pub(crate) consumers: BTreeMap<String, Handlers>,
 }
 
 /// Declares what one module serves and needs.
@@ -175,6 +182,44 @@ impl Wire<'_> {
         let mut plan = self.plan.borrow_mut();
         plan.uses_store = true;
         plan.store.shared()
+    }
+
+    /// Says that the module publishes events of type `E`: [`drystone_events::Publish`] takes no others.
+    pub fn publishes<E: Event>(&self) {
+        let mut plan = self.plan.borrow_mut();
+        plan.uses_store = true;
+        plan.publishes.insert(E::TYPE);
+    }
+
+    /// Handles events of type `E`, whichever module publishes them: `handler` is an `async fn(&mut Tx<'_>, E) -> Result<()>`.
+    ///
+    /// It runs once for each event in effect, in a transaction of the module's store that it shares with the inbox. All handlers of a module see the events of one
+    /// key in the order of publishing; one that fails is tried again, and holds back its key alone.
+    pub fn handle<E: Event>(&self, handler: impl Handler<E>) {
+        self.add_handler(&self.name.clone(), E::TYPE, |handlers| handlers.add::<E>(handler));
+    }
+
+    /// As [`Wire::handle`], for a handler with state: an `async fn(&S, &mut Tx<'_>, E) -> Result<()>`.
+    pub fn handle_with<E: Event, S: Send + Sync + 'static>(&self, state: S, handler: impl HandlerWith<S, E>) {
+        self.add_handler(&self.name.clone(), E::TYPE, |handlers| handlers.add_with::<E, S>(state, handler));
+    }
+
+    /// Another consumer of the module beside the one that [`Wire::handle`] adds to: with a position, a retry schedule and held messages of its own, so
+    /// that one does not wait for the other. Its name is `<module>.<name>`.
+    pub fn consumer(&self, name: &str) -> WireConsumer<'_, '_> {
+        WireConsumer { wire: self, name: format!("{}.{name}", self.name) }
+    }
+
+    fn add_handler(&self, consumer: &str, event: &str, add: impl FnOnce(&mut Handlers) -> bool) {
+        let mut plan = self.plan.borrow_mut();
+        plan.uses_store = true;
+        let is_first = add(plan.consumers.entry(consumer.to_owned()).or_default());
+        if !is_first {
+            let problem = format!(
+                "`{consumer}` handles {event} twice: let one handler do both, or give the other a consumer of its own with `w.consumer(\"..\")`"
+            );
+            self.problems.borrow_mut().push(StartError::Wiring { module: self.name.to_string(), problem });
+        }
     }
 
     /// The module's settings: the section `[modules.<name>]`.
@@ -229,6 +274,30 @@ impl Wire<'_> {
     pub fn routes(&self, routes: Router) {
         let mut plan = self.plan.borrow_mut();
         plan.routes = std::mem::take(&mut plan.routes).merge(routes);
+    }
+}
+
+/// Declares what another consumer of a module handles.
+pub struct WireConsumer<'w, 's> {
+    wire: &'w Wire<'s>,
+    name: String,
+}
+
+impl WireConsumer<'_, '_> {
+    /// As [`Wire::handle`].
+    pub fn handle<E: Event>(&self, handler: impl Handler<E>) -> &Self {
+        self.wire.add_handler(&self.name, E::TYPE, |handlers| handlers.add::<E>(handler));
+        self
+    }
+
+    /// As [`Wire::handle_with`].
+    pub fn handle_with<E: Event, S: Send + Sync + 'static>(
+        &self,
+        state: S,
+        handler: impl HandlerWith<S, E>,
+    ) -> &Self {
+        self.wire.add_handler(&self.name, E::TYPE, |handlers| handlers.add_with::<E, S>(state, handler));
+        self
     }
 }
 

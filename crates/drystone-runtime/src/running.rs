@@ -12,6 +12,7 @@ use drystone_call::{
     AnyChannel as _, Channel, Context, ContractClient, Dispatch, EdgeMetrics, Home, ManualClock, Principal,
     Result, ServiceDef as _, Target, TenantId,
 };
+use drystone_events::{Consumer, Relay};
 use drystone_gateway::Gateway;
 use drystone_store::Store;
 use drystone_transport::{GATEWAY, RemoteModule};
@@ -39,6 +40,8 @@ pub struct Running {
     pub(crate) targets: BTreeMap<&'static str, Target>,
     pub(crate) tasks: Vec<JoinHandle<()>>,
     pub(crate) stores: Vec<(Arc<str>, Store)>,
+    pub(crate) relays: Vec<Relay>,
+    pub(crate) consumers: Vec<Consumer>,
     pub(crate) admin: Option<(Socket, JoinHandle<()>)>,
     gateway: Option<Gateway>,
     serving: Option<(SocketAddr, JoinHandle<()>)>,
@@ -59,6 +62,8 @@ impl Running {
             targets: BTreeMap::new(),
             tasks: Vec::new(),
             stores: Vec::new(),
+            relays: Vec::new(),
+            consumers: Vec::new(),
             admin: None,
             gateway: None,
             serving: None,
@@ -189,6 +194,18 @@ impl Running {
     #[must_use]
     pub fn store(&self, module: &str) -> Option<&Store> {
         self.stores.iter().find(|(name, _)| **name == *module).map(|(_, store)| store)
+    }
+
+    /// The relays of the hosted modules.
+    #[must_use]
+    pub fn relays(&self) -> &[Relay] {
+        &self.relays
+    }
+
+    /// The consumers of the hosted modules.
+    #[must_use]
+    pub fn consumers(&self) -> &[Consumer] {
+        &self.consumers
     }
 
     /// Stops in order: no new calls, calls in progress finish within the drain time, background work ends, stores close.

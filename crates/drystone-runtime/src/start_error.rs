@@ -54,6 +54,29 @@ pub enum StartError {
         /// The modules, quoted and parted by commas.
         quoted: String,
     },
+    /// A handler of an event that nobody publishes.
+    #[error(
+        "error[DRY-R012]: module `{module}` handles {event}, which no module publishes\n  help: add the module that publishes it to the App, \
+         and `w.publishes::<..>()` to its wiring"
+    )]
+    NotPublished {
+        /// The handling module.
+        module: String,
+        /// The type of event.
+        event: String,
+    },
+    /// Two modules publish one type of event.
+    #[error(
+        "error[DRY-R013]: {event} is published by `{first}` and by `{second}`\n  help: remove one of the two `w.publishes`: a type of event has one publisher"
+    )]
+    PublishedTwice {
+        /// The type of event.
+        event: String,
+        /// One module.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// The topology does not fit the application.
     #[error("error[DRY-R006]: {0}")]
     Topology(String),

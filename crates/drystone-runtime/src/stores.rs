@@ -134,6 +134,7 @@ impl Stores {
             place.location(&plan.name).map_err(|problem| StartError::part(part(&plan.name), problem))?;
         let mut config = StoreConfig::new(location, plan.migrations, self.surroundings.home(&plan.name));
         config.create_tenants = self.on_first_use;
+        config.publishes = Some(Arc::new(plan.publishes.clone()));
         Ok(config)
     }
 

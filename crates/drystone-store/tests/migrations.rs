@@ -8,6 +8,8 @@
 mod lint;
 #[path = "migrations_pg/owner.rs"]
 mod owner;
+#[path = "migrations_pg/platform.rs"]
+mod platform;
 #[path = "migrations_pg/rights.rs"]
 mod rights;
 #[path = "migrations_pg/site.rs"]
@@ -46,7 +48,16 @@ async fn an_owner_migrates_in_one_transaction_beside_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_modules_role_has_what_it_needs_and_nothing_else() {
-    run! { rights: a_role_has_what_it_needs_and_nothing_else a_role_reaches_nothing_of_another_module }
+    run! { rights: a_role_has_what_it_needs_and_nothing_else a_role_reaches_nothing_of_another_module
+    a_relay_sees_the_events_of_all_tenants_and_nothing_else }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_platform_brings_its_own_objects_along() {
+    run! {
+        platform: what_the_previous_release_migrated_gets_what_is_new a_gate_that_was_changed_is_found both_roles_get_the_password
+            a_name_that_cannot_be_a_role_is_refused
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,8 @@ mod keys;
 mod leases;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "postgres/relay.rs"]
+mod relay;
 #[path = "postgres/tls.rs"]
 mod tls;
 #[path = "support/world.rs"]

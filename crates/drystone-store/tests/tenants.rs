@@ -4,6 +4,8 @@
 
 #[path = "tenants/damage.rs"]
 mod damage;
+#[path = "tenants/events.rs"]
+mod events;
 #[path = "support/keyed.rs"]
 mod keyed;
 #[path = "tenants/life.rs"]
@@ -106,6 +108,7 @@ suite! {
         what_a_crash_left_can_be_deleted;
     damage: a_tenant_that_is_there_is_not_imported_over a_damaged_archive_leaves_nothing an_archive_that_does_not_fit_leaves_nothing
         an_import_that_was_given_up_can_be_deleted;
+    events: events_go_along_and_positions_do_not;
     moves: exported_deleted_and_imported_is_equal under_another_name an_export_is_one_moment data_of_no_tenant_moves;
     status: the_status_says_how_it_is;
 }

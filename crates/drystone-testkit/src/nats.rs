@@ -159,7 +159,8 @@ impl Nats {
                 return Err(io::Error::other(format!("nats-server ended with {status}")));
             }
             let mut greeting = [0; 4];
-            let read = TcpStream::connect(self.address()).and_then(|mut stream| stream.read_exact(&mut greeting));
+            let read =
+                TcpStream::connect(self.address()).and_then(|mut stream| stream.read_exact(&mut greeting));
             // The greeting could be another server's, for which this one will end.
             if read.is_ok() && greeting == *b"INFO" && self.log().contains("Server is ready") {
                 return Ok(());

@@ -89,7 +89,7 @@ impl TestAppBuilder {
     fn all_settings(&self, data: &TempDir) -> String {
         let mut settings = format!(
             "[app]\ndata = {:?}\ndrain = 2\n[determinism]\nseed = 7\nclock = 2026-01-01T00:00:00Z\n\
-             [tenants]\ncreate = {:?}\n",
+             [tenants]\ncreate = {:?}\n[events]\npartial = true\n",
             data.path().display().to_string(),
             self.tenants
         );

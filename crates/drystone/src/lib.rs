@@ -28,7 +28,9 @@ pub use drystone_call::{
     Baggage, Caller, Code, Context, Error, FieldViolation, IdempotencyKey, PlatformReason, Principal, Reason,
     Result, TenantId, Timestamp, reason_of,
 };
-pub use drystone_runtime::{App, Background, Module, Running, StartError, Wire};
+/// Events: outbox, inbox, relay, brokers; see [`drystone_events`].
+pub use drystone_events as events;
+pub use drystone_runtime::{App, Background, Module, Running, StartError, Wire, WireConsumer};
 /// A module's database; see [`drystone_store`].
 pub use drystone_store as store;
 pub use tokio::join;
@@ -39,6 +41,7 @@ pub use timestamps::{micros, timestamp};
 /// What nearly every module imports.
 pub mod prelude {
     pub use drystone_call::{Context, Error, Reason, Result};
+    pub use drystone_events::Publish;
     pub use drystone_runtime::{App, Background, Module, Wire};
     pub use drystone_store::{Row, Store, Tx, migrations};
 

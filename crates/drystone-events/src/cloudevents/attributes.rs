@@ -114,7 +114,10 @@ impl<'a> Attributes<'a> {
     pub(super) fn envelope(mut self, codec: &Codec, content: Content<'_>) -> Result<Envelope, Malformed> {
         let version = self.required("specversion")?;
         if version != VERSION {
-            return Err(Malformed::new("specversion", format!("{:?} is not known: use {VERSION}", shortened(&version))));
+            return Err(Malformed::new(
+                "specversion",
+                format!("{:?} is not known: use {VERSION}", shortened(&version)),
+            ));
         }
         let given_source = self.required("source")?;
         rules::check_reference("source", &given_source)?;
@@ -141,7 +144,9 @@ impl<'a> Attributes<'a> {
 
     fn tenant(&mut self) -> Result<TenantId, Malformed> {
         let name = self.text("tenantid")?;
-        let name = name.ok_or_else(|| Malformed::new("tenantid", "is missing: it names the tenant that the event belongs to"))?;
+        let name = name.ok_or_else(|| {
+            Malformed::new("tenantid", "is missing: it names the tenant that the event belongs to")
+        })?;
         TenantId::new(&name).map_err(|error| Malformed::new("tenantid", error.message()))
     }
 
@@ -151,7 +156,10 @@ impl<'a> Attributes<'a> {
         match text.parse() {
             Ok(number) if is_number => Ok(number),
             _ if codec.is_outside => Ok(0),
-            _ => Err(Malformed::new("sequence", format!("{:?} is not a number of up to {}", shortened(&text), i64::MAX))),
+            _ => Err(Malformed::new(
+                "sequence",
+                format!("{:?} is not a number of up to {}", shortened(&text), i64::MAX),
+            )),
         }
     }
 
@@ -184,12 +192,19 @@ fn data(media: Option<Media>, content: Content<'_>, event_type: &str) -> Result<
         (Media::Protobuf, Content::None) => Data::Protobuf(Bytes::new()),
         (Media::Json, Content::Bytes(bytes) | Content::Text(bytes)) => Data::Json(bytes),
         (Media::Protobuf, Content::Bytes(bytes)) => Data::Protobuf(bytes),
-        (Media::Protobuf, Content::Text(_)) => return wrong(format!("is a text, and datacontenttype says {PROTOBUF}")),
-        (Media::Json, Content::Message { .. }) => return wrong("is a protobuf message, and datacontenttype says JSON".to_owned()),
+        (Media::Protobuf, Content::Text(_)) => {
+            return wrong(format!("is a text, and datacontenttype says {PROTOBUF}"));
+        }
+        (Media::Json, Content::Message { .. }) => {
+            return wrong("is a protobuf message, and datacontenttype says JSON".to_owned());
+        }
         (Media::Protobuf, Content::Message { type_url, value }) => {
-            let name = type_url.rsplit('/').next().unwrap_or_default();
-            if name != event_type {
-                return wrong(format!("is a {:?}, and the event's type is {:?}", shortened(name), shortened(event_type)));
+            if !type_url.strip_suffix(event_type).is_some_and(|start| start.ends_with('/')) {
+                return wrong(format!(
+                    "is a {:?}, and the event's type is {:?}",
+                    shortened(type_url),
+                    shortened(event_type)
+                ));
             }
             Data::Protobuf(value)
         }

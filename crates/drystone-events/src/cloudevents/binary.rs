@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::attributes::{self, Attributes, Content, VERSION, Value, Written};
-use super::{Codec, MAX_ATTRIBUTE_BYTES, Malformed};
+use super::{Codec, MAX_ATTRIBUTE_BYTES, Malformed, rules};
 use crate::Envelope;
 
 /// What every header of an attribute begins with.
@@ -106,25 +106,7 @@ fn unescaped(header: &str) -> Result<Cow<'_, str>, &'static str> {
         Some(rest) => Cow::Owned(unquoted(rest)?),
         None => Cow::Borrowed(header),
     };
-    if !text.contains('%') {
-        return Ok(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = rest.split_at_checked(2).ok_or("ends in the middle of a percent-encoded byte")?;
-        let digit = |at: usize| char::from(digits.0[at]).to_digit(16);
-        let byte = digit(0).zip(digit(1)).map(|(high, low)| high * 16 + low);
-        let byte = byte.ok_or("has a percent sign without two hexadecimal digits after it")?;
-        bytes.push(u8::try_from(byte).map_err(|_| "has a byte that is none")?);
-        rest = digits.1;
-    }
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "is not UTF-8 when percent-decoded")
+    if text.contains('%') { rules::percent_decoded(&text).map(Cow::Owned) } else { Ok(text) }
 }
 
 /// What stands in double quotes (RFC 7230, section 3.2.6), given without the first one.

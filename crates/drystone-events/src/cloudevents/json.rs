@@ -75,11 +75,15 @@ impl Codec {
     /// If it breaks a rule of CloudEvents or of its JSON format, or lacks what Drystone needs: `tenantid`.
     pub fn from_json(&self, document: &[u8]) -> Result<Envelope, Malformed> {
         if document.len() > MAX_BYTES {
-            return Err(Malformed::new("event", format!("has {} bytes and may have {MAX_BYTES}", document.len())));
+            return Err(Malformed::new(
+                "event",
+                format!("has {} bytes and may have {MAX_BYTES}", document.len()),
+            ));
         }
         let mut reader = serde_json::Deserializer::from_slice(document);
         let read = reader.deserialize_map(Members).and_then(|members| reader.end().map(|()| members));
-        let members = read.map_err(|error| Malformed::new("event", format!("is not a JSON object: {error}")))?;
+        let members =
+            read.map_err(|error| Malformed::new("event", format!("is not a JSON object: {error}")))?;
         let (mut attributes, mut content) = (Attributes::default(), Content::None);
         for (name, raw) in &members {
             match &**name {
@@ -112,7 +116,10 @@ fn value<'a>(name: &str, raw: &'a str) -> Result<Option<Value<'a>>, Malformed> {
         Some(b't' | b'f') => Ok(Some(Value::Other)),
         Some(b'-' | b'0'..=b'9') if raw.parse::<i32>().is_ok() => Ok(Some(Value::Other)),
         _ => {
-            let why = format!("{} is no value of an attribute: use a text, a whole number of 32 bits, or a truth value", shortened(raw));
+            let why = format!(
+                "{} is no value of an attribute: use a text, a whole number of 32 bits, or a truth value",
+                shortened(raw)
+            );
             Err(Malformed::new(name, why))
         }
     }
@@ -123,7 +130,9 @@ fn text<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, Malformed> {
     if !inside.contains('\\') {
         return Ok(Cow::Borrowed(inside));
     }
-    serde_json::from_str(raw).map(Cow::Owned).map_err(|error| Malformed::new(name, format!("is not a text: {error}")))
+    serde_json::from_str(raw)
+        .map(Cow::Owned)
+        .map_err(|error| Malformed::new(name, format!("is not a text: {error}")))
 }
 
 fn base64(raw: &RawValue) -> Result<Content<'static>, Malformed> {

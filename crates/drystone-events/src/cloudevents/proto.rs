@@ -127,12 +127,14 @@ impl Codec {
                 EventData::Proto(Any { type_url, value: value.clone() })
             }
             Data::Json(bytes) => EventData::Text(
-                String::from_utf8(bytes.to_vec()).map_err(|_| Malformed::new("data", "is not JSON: it is not UTF-8"))?,
+                String::from_utf8(bytes.to_vec())
+                    .map_err(|_| Malformed::new("data", "is not JSON: it is not UTF-8"))?,
             ),
         };
         let moment = UtcTime {
             seconds: envelope.time.div_euclid(1_000_000),
-            nanos: i32::try_from(envelope.time.rem_euclid(1_000_000) * 1000).map_err(|_| Malformed::new("time", "is none"))?,
+            nanos: i32::try_from(envelope.time.rem_euclid(1_000_000) * 1000)
+                .map_err(|_| Malformed::new("time", "is none"))?,
         };
         let text = |text: &str| TypedValue::String(text.to_owned());
         let mut values = vec![
@@ -145,7 +147,8 @@ impl Codec {
             values.push(("partitionkey", text(&envelope.key)));
         }
         values.extend(envelope.trace.as_deref().map(|trace| ("traceparent", text(trace))));
-        let named = |(name, value): (&str, TypedValue)| (name.to_owned(), AttributeValue { value: Some(value) });
+        let named =
+            |(name, value): (&str, TypedValue)| (name.to_owned(), AttributeValue { value: Some(value) });
         Ok(CloudEvent {
             id: written.id,
             source: written.source,
@@ -163,7 +166,9 @@ impl Codec {
     pub fn from_proto(&self, event: CloudEvent) -> Result<Envelope, Malformed> {
         let mut attributes = Attributes::default();
         let CloudEvent { id, source, spec_version, event_type, attributes: values, data } = event;
-        for (name, text) in [("id", id), ("source", source), ("specversion", spec_version), ("type", event_type)] {
+        for (name, text) in
+            [("id", id), ("source", source), ("specversion", spec_version), ("type", event_type)]
+        {
             // A field that was not set is empty.
             if !text.is_empty() {
                 attributes.set(name, Value::Text(Cow::Owned(text)))?;
@@ -177,7 +182,7 @@ impl Codec {
                 attributes.set(&name, read(&name, value)?)?;
             }
         }
-        let mut type_url = String::new();
+        let type_url;
         let content = match data {
             None => Content::None,
             Some(EventData::Binary(bytes)) => Content::Bytes(bytes),
@@ -193,8 +198,12 @@ impl Codec {
 
 fn read(name: &str, value: TypedValue) -> Result<Value<'static>, Malformed> {
     match value {
-        TypedValue::String(text) | TypedValue::Uri(text) | TypedValue::UriRef(text) => Ok(Value::Text(Cow::Owned(text))),
-        TypedValue::Timestamp(moment) => micros(moment).map(Value::Moment).ok_or_else(|| Malformed::new(name, "is no moment")),
+        TypedValue::String(text) | TypedValue::Uri(text) | TypedValue::UriRef(text) => {
+            Ok(Value::Text(Cow::Owned(text)))
+        }
+        TypedValue::Timestamp(moment) => {
+            micros(moment).map(Value::Moment).ok_or_else(|| Malformed::new(name, "is no moment"))
+        }
         TypedValue::Boolean(_) | TypedValue::Integer(_) | TypedValue::Bytes(_) => Ok(Value::Other),
     }
 }

@@ -17,7 +17,11 @@ pub(super) fn check_name(name: &str) -> Result<(), Malformed> {
     if !known || name.is_empty() || name.len() > 128 {
         return Err(Malformed::new(name, "is not an attribute's name: use a-z and 0-9"));
     }
-    if name == "data" { Err(Malformed::new(name, "is not an attribute's name: it is reserved")) } else { Ok(()) }
+    if name == "data" {
+        Err(Malformed::new(name, "is not an attribute's name: it is reserved"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Checks a text that is to be an attribute's value, such as an event's key, before it is published.
@@ -30,7 +34,10 @@ pub fn check_text(attribute: &str, text: &str) -> Result<(), Malformed> {
         return Err(Malformed::new(attribute, why));
     }
     match text.chars().find(|c| !is_allowed(*c)) {
-        Some(c) => Err(Malformed::new(attribute, format!("has the character U+{:04X}, which no attribute may have", u32::from(c)))),
+        Some(c) => Err(Malformed::new(
+            attribute,
+            format!("has the character U+{:04X}, which no attribute may have", u32::from(c)),
+        )),
         None => Ok(()),
     }
 }
@@ -139,8 +146,12 @@ pub(super) fn as_segment(text: &str) -> String {
 /// A moment in RFC 3339, to the microsecond, in UTC.
 pub(super) fn time_text(micros: i64) -> Result<String, Malformed> {
     let nanos = i128::from(micros) * 1000;
-    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok().filter(|time| (0..=9999).contains(&time.year()));
-    let time = time.ok_or_else(|| Malformed::new("time", format!("{micros} microseconds since 1970 are outside the years 0 to 9999")))?;
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos)
+        .ok()
+        .filter(|time| (0..=9999).contains(&time.year()));
+    let time = time.ok_or_else(|| {
+        Malformed::new("time", format!("{micros} microseconds since 1970 are outside the years 0 to 9999"))
+    })?;
     let (date, clock) = (time.date(), time.time());
     Ok(format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
@@ -156,7 +167,12 @@ pub(super) fn time_text(micros: i64) -> Result<String, Malformed> {
 
 /// The moment of a text, in microseconds since 1970; what is finer is cut off.
 pub(super) fn time_of(text: &str) -> Result<i64, Malformed> {
-    let wrong = || Malformed::new("time", format!("{:?} is not a time as in 2026-11-22T10:30:00Z (RFC 3339)", shortened(text)));
+    let wrong = || {
+        Malformed::new(
+            "time",
+            format!("{:?} is not a time as in 2026-11-22T10:30:00Z (RFC 3339)", shortened(text)),
+        )
+    };
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| wrong())?;
     i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)).map_err(|_| wrong())
 }
@@ -174,7 +190,9 @@ pub(super) fn media(text: &str) -> Result<Media, Malformed> {
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let essence = essence.trim().to_ascii_lowercase();
     let (kind, subtype) = essence.split_once('/').ok_or_else(|| wrong("is not a media type"))?;
-    let is_token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !br#"()<>@,;:\"/[]?="#.contains(&b));
+    let is_token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !br#"()<>@,;:\"/[]?="#.contains(&b))
+    };
     if !is_token(kind) || !is_token(subtype) {
         return Err(wrong("is not a media type"));
     }
@@ -190,4 +208,24 @@ pub(super) fn media(text: &str) -> Result<Media, Malformed> {
         Some(_) => Err(wrong("cannot be taken: JSON is in UTF-8")),
         None => Ok(Media::Json),
     }
+}
+
+/// A text with its percent-encoded bytes decoded, once.
+pub(crate) fn percent_decoded(text: &str) -> Result<String, &'static str> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, after) =
+            rest.split_at_checked(2).ok_or("ends in the middle of a percent-encoded byte")?;
+        let digit = |at: usize| char::from(digits[at]).to_digit(16);
+        let byte = digit(0).zip(digit(1)).and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        bytes.push(byte.ok_or("has a percent sign without two hexadecimal digits after it")?);
+        rest = after;
+    }
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8 when percent-decoded")
 }

@@ -8,17 +8,10 @@ use drystone_store::Store;
 use super::rows::{context, nobody};
 use crate::{Fence, Look};
 
-/// What a look found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fenced {
-    /// The greatest number that was taken.
-    pub(crate) high: i64,
-}
-
-/// Looks once: settles what can be, and begins the next look if there is something new.
+/// Looks once: settles what can be, begins the next look if there is something new, and says which is the greatest number that was taken.
 ///
 /// The three statements may stand in one transaction: its own id is N, and an xmin of N says that every transaction before it is over.
-pub(crate) async fn look(store: &Store, home: &Arc<Home>, fence: &mut Fence) -> Result<Fenced> {
+pub(crate) async fn look(store: &Store, home: &Arc<Home>, fence: &mut Fence) -> Result<i64> {
     const HIGH: &str = "select coalesce(pg_sequence_last_value('drystone_outbox_seq_seq'), 0)::bigint";
     const NEXT: &str = "select pg_current_xact_id()::text::bigint";
     const XMIN: &str = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
@@ -34,7 +27,7 @@ pub(crate) async fn look(store: &Store, home: &Arc<Home>, fence: &mut Fence) -> 
         fence.observe(xmin);
     }
     tx.commit().await?;
-    Ok(Fenced { high })
+    Ok(high)
 }
 
 /// The session that has the oldest transaction id, which is the one that the fence waits for: its process id and what is known of it.

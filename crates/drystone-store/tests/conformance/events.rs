@@ -15,6 +15,9 @@ use crate::world::World;
 const PUBLISH: &str =
     "insert into drystone_outbox (id, type, key, data, created, trace) values ($1, $2, $3, $4, $5, $6)";
 
+/// Number, id, type, key, data, time of creation, trace.
+type Published = (i64, Uuid, String, String, Vec<u8>, i64, Option<String>);
+
 /// Queues an event of the transaction's tenant.
 fn publish(tx: &mut Tx<'_>, key: &str) -> Uuid {
     let id = tx.new_id();
@@ -51,7 +54,8 @@ async fn announced(world: &World, cx: &mut Context) {
 async fn published(world: &World, tenant: &str) -> Vec<String> {
     let mut cx = world.cx_of(tenant);
     let mut read = world.store.read(&mut cx).await.unwrap();
-    let keys: Vec<(String,)> = read.query("select key from drystone_outbox order by seq").all().await.unwrap();
+    let keys: Vec<(String,)> =
+        read.query("select key from drystone_outbox order by seq").all().await.unwrap();
     keys.into_iter().map(|(key,)| key).collect()
 }
 
@@ -165,8 +169,7 @@ pub(crate) async fn an_event_is_queued_by_its_parts(world: World) {
     tx.commit().await.unwrap();
     let mut read = world.store.read(&mut cx).await.unwrap();
     let sql = "select seq, id, type, key, data, created, trace from drystone_outbox order by seq";
-    let rows: Vec<(i64, Uuid, String, String, Vec<u8>, i64, Option<String>)> =
-        read.query(sql).all().await.unwrap();
+    let rows: Vec<Published> = read.query(sql).all().await.unwrap();
     let expected = (1, first, "shop.v1.Placed".to_owned(), "one".to_owned(), vec![0, 0xff], 7, None);
     assert_eq!((rows.len(), &rows[0]), (2, &expected));
 }
@@ -263,7 +266,7 @@ pub(crate) async fn a_transaction_across_tenants_carries_events_on(world: World)
         return;
     }
     let mut cx = world.cx();
-    for (tenant, due) in [("acme", 10), ("other", 5), ("third", 99)] {
+    for (tenant, due) in [("acme", 10_i64), ("other", 5), ("third", 99)] {
         let mut cx = world.cx_of(tenant);
         let mut tx = world.store.begin(&mut cx).await.unwrap();
         let insert = "insert into drystone_scheduled (id, type, key, data, due, created) \

@@ -47,18 +47,40 @@ role: login
 schema public: usage (public)
 schema stock: usage
 schema stock_shared: usage
+sequence stock.drystone_held_place_seq: usage
+sequence stock.drystone_outbox_seq_seq: usage
 sequence stock.numbers: usage
 sequence stock_shared.drystone_tenants_changed: usage
+table stock.drystone_held: delete, insert, select, update
 table stock.drystone_idempotency: delete, insert, select
+table stock.drystone_inbox: delete, insert, select
 table stock.drystone_migrations: select
+table stock.drystone_outbox: insert, select
+table stock.drystone_scheduled: delete, insert, select, update
 table stock.items: delete, insert, select, update
 table stock.later: delete, insert, select, update
 table stock_shared.drystone_idempotency: delete, insert, select
 table stock_shared.drystone_leases: delete, insert, select, update
 table stock_shared.drystone_migrations: select
+table stock_shared.drystone_pumps: delete, insert, select, update
 table stock_shared.drystone_tenants: delete, insert, select, update
 table stock_shared.rates: delete, insert, select, update
 view stock.skus: delete, insert, select, update";
+
+/// Of the role that carries the module's events.
+const GOLDEN_RELAY: &str = "\
+database: connect
+database: connect (public)
+role: login
+schema public: usage (public)
+schema stock: usage
+schema stock_shared: usage
+sequence stock.drystone_outbox_seq_seq: select, usage
+table stock.drystone_held: delete, insert, select, update
+table stock.drystone_inbox: delete, insert, select, update
+table stock.drystone_outbox: delete, insert, select, update
+table stock.drystone_scheduled: delete, insert, select, update
+table stock_shared.drystone_pumps: delete, insert, select, update";
 
 fn migrations(later: bool) -> Migrations {
     let objects = "create sequence numbers; create function half(n bigint) returns bigint language sql as 'select n / 2';
@@ -78,9 +100,78 @@ pub(crate) async fn a_role_has_what_it_needs_and_nothing_else(site: Site) {
     site.admin.batch_execute(&format!("alter database {user} owner to {}", site.owner)).await.unwrap();
     site.migrate("stock", migrations(false)).await.unwrap();
     site.migrate("stock", migrations(true)).await.unwrap();
-    let rows = site.admin.query(PRIVILEGES, &[&site.role("stock")]).await.unwrap();
-    let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    assert_eq!(rows.join("\n"), GOLDEN);
+    for (role, golden) in [("stock", GOLDEN), ("stock_relay", GOLDEN_RELAY)] {
+        let rows = site.admin.query(PRIVILEGES, &[&site.role(role)]).await.unwrap();
+        let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(rows.join("\n"), golden, "{role}");
+    }
+}
+
+/// The policies that let the second role through.
+const POLICIES: &str = "select format('%s: %s %s %s %s', polrelid::regclass, polname, polcmd, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid))
+    from pg_policy where '{role}'::regrole::oid = any (polroles) order by 1";
+
+pub(crate) async fn a_relay_sees_the_events_of_all_tenants_and_nothing_else(site: Site) {
+    site.migrate("stock", migrations(true)).await.unwrap();
+    let policies = site.lines(&POLICIES.replace("{role}", &site.role("stock_relay"))).await;
+    let through = ["held", "inbox", "outbox", "scheduled"];
+    assert_eq!(policies, through.map(|table| format!("stock.drystone_{table}: drystone_relay * true true")));
+    let event = "insert into stock.drystone_outbox (tenant, id, type, key, data, created) values";
+    for tenant in ["acme", "other"] {
+        let row = format!("{event} ('{tenant}', gen_random_uuid(), 't', 'k', '', 0)");
+        site.admin.batch_execute(&row).await.unwrap();
+        let item = format!("insert into stock.items values ('{tenant}', 1, 'x')");
+        site.admin.batch_execute(&item).await.unwrap();
+    }
+    let relay = site.session("stock_relay").await;
+    // Whatever it says of a tenant makes no difference.
+    for setting in ["", "select set_config('app.tenant', 'acme', false)"] {
+        relay.batch_execute(setting).await.unwrap();
+        assert_eq!(relay.query("select * from stock.drystone_outbox", &[]).await.unwrap().len(), 2);
+    }
+    let mut attacks = Vec::new();
+    for table in site
+        .lines(
+            "select format('%I.%I', nspname, relname) from pg_class c join pg_namespace n on n.oid = relnamespace
+             where nspname in ('stock', 'stock_shared') and relkind in ('r', 'p', 'v')
+             and relname not in ('drystone_held', 'drystone_inbox', 'drystone_outbox', 'drystone_scheduled', 'drystone_pumps')",
+        )
+        .await
+    {
+        attacks.push(format!("select 1 from {table}"));
+        attacks.push(format!("insert into {table} default values"));
+        attacks.push(format!("delete from {table}"));
+        attacks.push(format!("copy {table} to stdout"));
+    }
+    assert!(attacks.len() >= 4 * 9, "{attacks:?}");
+    attacks.extend([
+        "truncate stock.drystone_outbox".to_owned(),
+        "alter table stock.drystone_outbox no force row level security".to_owned(),
+        "drop policy drystone_tenant on stock.drystone_outbox".to_owned(),
+        "select nextval('stock.numbers')".to_owned(),
+        "select nextval('stock_shared.drystone_tenants_changed')".to_owned(),
+        "select setval('stock.drystone_outbox_seq_seq', 1)".to_owned(),
+        "select stock.half(2)".to_owned(),
+        "select stock.drystone_admit(1, 'acme', '', '', '')".to_owned(),
+        "create table stock.mine ()".to_owned(),
+        format!("set role {}", site.role("stock")),
+        format!("set role {}", site.owner),
+    ]);
+    for sql in attacks {
+        let error = relay.batch_execute(&format!("begin; {sql}")).await.expect_err(&sql);
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{sql}: {error:?}");
+        relay.batch_execute("rollback").await.unwrap();
+    }
+    // Nor does the module's role become it, or any other module's.
+    site.migrate("orders", migrations(true)).await.unwrap();
+    for module in ["stock", "orders", "orders_relay"] {
+        let session = site.session(module).await;
+        let set = format!("set role {}", site.role("stock_relay"));
+        let error = session.batch_execute(&set).await.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{module}: {error:?}");
+        let denied = session.query("select * from stock.drystone_outbox", &[]).await;
+        assert!(denied.map_or(true, |rows| rows.is_empty()), "{module} sees the events of all tenants");
+    }
 }
 
 pub(crate) async fn a_role_reaches_nothing_of_another_module(site: Site) {
@@ -92,7 +183,7 @@ pub(crate) async fn a_role_reaches_nothing_of_another_module(site: Site) {
         where nspname in ('stock', 'stock_shared') and relkind in ";
     let relations = site.lines(&format!("{all} ('r', 'p', 'v', 'S')")).await;
     let tables = site.lines(&format!("{all} ('r', 'p')")).await;
-    assert!(tables.len() >= 7 && relations.len() == tables.len() + 3, "{relations:?}");
+    assert!(tables.len() >= 7 && relations.len() == tables.len() + 5, "{relations:?}");
     let mut attacks = Vec::new();
     for relation in &relations {
         attacks.push(format!("select * from {relation}"));

@@ -124,6 +124,81 @@ async fn records_are_forgotten_after_their_time() {
     }
 }
 
+/// The platform's tables as the previous release made them, in a tenant's file and in the shared one.
+const PREVIOUS: &str = "
+create table drystone_migrations (version integer primary key, name text not null, checksum text not null, applied integer not null) strict;
+create table drystone_idempotency (
+    id integer primary key, tenant text not null, principal text not null, method text not null, key text not null, fingerprint blob not null,
+    descriptor_hash integer not null, kind integer not null, body blob not null, created integer not null, unique (tenant, principal, method, key)
+) strict;
+create table drystone_tenants (name text primary key, created integer not null, state text not null default 'active') strict, without rowid;";
+
+/// What the platform keeps in a file.
+fn platform(path: &std::path::Path) -> Vec<String> {
+    let db = rusqlite::Connection::open(path).unwrap();
+    let sql = "select name from sqlite_schema where name like 'drystone\\_%' escape '\\' and type = 'table' order by name";
+    let mut statement = db.prepare(sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn files_of_the_previous_release_get_what_is_new() {
+    let mut world = World::sqlite().await;
+    world.add(&mut world.cx(), "stone", 1).await.unwrap();
+    world.store.close().await.unwrap();
+    let files = ["tenants/acme.db", "shared.db"].map(|name| world.files().join(name));
+    let fresh = files.clone().map(|file| platform(&file));
+    assert_eq!(fresh[0].len(), 7, "{fresh:?}");
+    assert_eq!(fresh[1].len(), 4, "{fresh:?}");
+    for file in &files {
+        let db = rusqlite::Connection::open(file).unwrap();
+        let rows = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert!(rows("select count(*) from drystone_migrations") > 0);
+        let tables = platform(file);
+        for table in &tables {
+            db.execute_batch(&format!("alter table {table} rename to old_{table}")).unwrap();
+        }
+        db.execute_batch(PREVIOUS).unwrap();
+        for table in &tables {
+            if PREVIOUS.contains(table) {
+                db.execute_batch(&format!("insert into {table} select * from old_{table}")).unwrap();
+            }
+            db.execute_batch(&format!("drop table old_{table}")).unwrap();
+        }
+        assert_eq!(platform(file).len(), 3);
+    }
+    world.reopen().await;
+    assert_eq!(world.skus(&mut world.cx()).await, ["stone"]);
+    let has = |file: &PathBuf, wanted: &[String]| {
+        let there = platform(file);
+        wanted.iter().all(|table| there.contains(table))
+    };
+    assert!(has(&files[0], &fresh[0]) && has(&files[1], &fresh[1]));
+    let mut cx = world.cx();
+    let mut tx = world.store.begin(&mut cx).await.unwrap();
+    let id = tx.new_id();
+    let sql = "insert into drystone_outbox (id, type, key, data, created) values ($1, 't', 'k', x'', 0) returning seq";
+    assert_eq!(tx.query(sql).bind((id,)).one::<(i64,)>().await.unwrap(), (1,));
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_number_of_the_outbox_is_never_given_twice() {
+    let mut world = World::sqlite().await;
+    for wanted in 1..=4_i64 {
+        let mut cx = world.cx();
+        let mut tx = world.store.begin(&mut cx).await.unwrap();
+        let id = tx.new_id();
+        let sql = "insert into drystone_outbox (id, type, key, data, created) values ($1, 't', 'k', x'', 0) returning seq";
+        assert_eq!(tx.query(sql).bind((id,)).one::<(i64,)>().await.unwrap(), (wanted,));
+        tx.commit().await.unwrap();
+        let mut tx = world.store.begin(&mut cx).await.unwrap();
+        tx.query("delete from drystone_outbox").execute().await.unwrap();
+        tx.commit().await.unwrap();
+        world.reopen().await;
+    }
+}
+
 #[tokio::test]
 async fn no_name_leads_out_of_the_directory() {
     let world = World::sqlite().await;

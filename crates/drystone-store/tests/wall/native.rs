@@ -30,6 +30,11 @@ pub(crate) async fn seeded(site: Site) -> Site {
         insert into stock.lines values ('acme', 1, 1), ('other', 1, 1);
         insert into stock.parted values ('acme', 1), ('other', 1), ('third', 1);
         insert into stock.drystone_idempotency values ('other', 'p', 'm', 'k', '', 0, 0, 'secret', 0);
+        insert into stock.drystone_outbox (tenant, id, type, key, data, created) values ('other', gen_random_uuid(), 't', 'theirs', '', 0);
+        insert into stock.drystone_scheduled values ('other', gen_random_uuid(), 't', 'theirs', '', 0, 0);
+        insert into stock.drystone_inbox values ('other', 'c', gen_random_uuid(), 0);
+        insert into stock.drystone_held (tenant, consumer, source, key, id, type, data, created, seq, state, attempts, since)
+            values ('other', 'c', 's', 'theirs', gen_random_uuid(), 't', '', 0, 1, 'parked', 0, 0);
         analyze stock.items";
     site.admin.batch_execute(rows).await.unwrap();
     site
@@ -61,7 +66,9 @@ async fn denied(client: &Client, sql: &str) {
 /// Everything of `other`.
 async fn theirs(site: &Site) -> Vec<String> {
     let sql = "select items::text from stock.items where tenant <> 'acme' union all select lines::text from stock.lines where tenant <> 'acme'
-        union all select parted::text from stock.parted where tenant <> 'acme' order by 1";
+        union all select parted::text from stock.parted where tenant <> 'acme'
+        union all select o::text from stock.drystone_outbox o union all select s::text from stock.drystone_scheduled s
+        union all select i::text from stock.drystone_inbox i union all select h::text from stock.drystone_held h order by 1";
     site.lines(sql).await
 }
 
@@ -69,7 +76,7 @@ pub(crate) async fn nothing_is_seen(site: &Site) {
     let tables = site
         .lines("select relname::text from pg_class where relnamespace = 'stock'::regnamespace and relkind in ('r', 'p', 'v') and relname <> 'drystone_migrations'")
         .await;
-    assert_eq!(tables.len(), 7, "{tables:?}");
+    assert_eq!(tables.len(), 11, "{tables:?}");
     for (tenant, expected) in [("acme", 1), ("", 0), ("nobody", 0)] {
         let client = session(site, tenant).await;
         for table in &tables {
@@ -111,6 +118,11 @@ pub(crate) async fn nothing_is_changed(site: &Site) {
     for sql in [
         "insert into items values ('other', 9, 'planted')",
         "insert into parted_1 values ('third', 9)",
+        "insert into drystone_outbox (tenant, id, type, key, data, created) values ('other', gen_random_uuid(), 't', 'planted', '', 0)",
+        "insert into drystone_inbox values ('other', 'c', gen_random_uuid(), 0)",
+        "update drystone_outbox set key = 'x'",
+        "delete from drystone_outbox",
+        "update drystone_inbox set handled = 0",
         "insert into parted_0 values ('third', 9)",
         "update items set tenant = 'other'",
         "insert into items values ('other', 1, 'theirs') on conflict (tenant, id) do update set sku = 'x'",
@@ -126,6 +138,9 @@ pub(crate) async fn nothing_is_changed(site: &Site) {
         "update items set sku = sku || 'x' where tenant = 'other'",
         "delete from items where tenant = 'other'",
         "delete from parted_0 where tenant <> 'acme'",
+        "delete from drystone_inbox",
+        "update drystone_held set state = 'waiting'",
+        "delete from drystone_scheduled",
         "delete from parted_1 where tenant <> 'acme'",
     ] {
         assert_eq!(client.execute(sql, &[]).await.unwrap(), 0, "{sql}");

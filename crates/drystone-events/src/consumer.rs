@@ -1,0 +1,247 @@
+//! A consumer at work: what takes its messages, and what goes back to those that were held.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use drystone_call::{Error, Home, Result, TenantId};
+use drystone_store::{Dialect, Store};
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::clock::{Clock as _, HomeClock};
+use crate::engine::Inbox as _;
+use crate::link::Deliver;
+use crate::metrics::ConsumerMetrics;
+use crate::stored::{StoredInbox, due_keys, forget_handled, next_due};
+use crate::{Envelope, Handlers, Receiver, Retention, Retrier, Schedule};
+
+/// Held keys are looked for at least this often, whoever holds them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the retrier rests after an error of the store.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+/// How often old rows of the inbox are deleted.
+const FORGET_EVERY: Duration = Duration::from_mins(10);
+
+/// One consumer of a module: its handlers, its inbox, its schedule.
+#[derive(Clone, Debug)]
+pub struct Consumer(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    receiver: Arc<Receiver<StoredInbox, HomeClock>>,
+    retrier: Retrier<StoredInbox, HomeClock>,
+    inbox: StoredInbox,
+    metrics: Arc<ConsumerMetrics>,
+    held: Arc<HeldTenants>,
+    retention: Retention,
+}
+
+/// The tenants that have held messages, as far as this process knows.
+#[derive(Debug, Default)]
+struct HeldTenants {
+    tenants: Mutex<BTreeSet<TenantId>>,
+    woken: Notify,
+}
+
+impl HeldTenants {
+    fn add(&self, tenant: &TenantId) {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
+        self.woken.notify_one();
+    }
+
+    fn take(&self) -> BTreeSet<TenantId> {
+        std::mem::take(&mut self.tenants.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Consumer {
+    /// A consumer of this name in a module's store.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        handlers: Handlers,
+        store: Store,
+        home: Arc<Home>,
+        schedule: Schedule,
+        retention: Retention,
+    ) -> Self {
+        let inbox = StoredInbox::new(store, Arc::clone(&home), name, handlers);
+        let (metrics, held) = (Arc::new(ConsumerMetrics::default()), Arc::new(HeldTenants::default()));
+        let tell = Arc::clone(&held);
+        let receiver = Receiver::new(
+            inbox.clone(),
+            HomeClock::new(home),
+            schedule,
+            Arc::clone(&metrics),
+            move |tenant: &TenantId| tell.add(tenant),
+        );
+        let receiver = Arc::new(receiver);
+        let retrier = Retrier::new(Arc::clone(&receiver));
+        Self(Arc::new(Parts { receiver, retrier, inbox, metrics, held, retention }))
+    }
+
+    /// The consumer's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.inbox.consumer()
+    }
+
+    /// The module that it belongs to.
+    #[must_use]
+    pub fn module(&self) -> &str {
+        self.0.inbox.home().module()
+    }
+
+    /// The types of event that it handles.
+    #[must_use]
+    pub fn types(&self) -> Vec<String> {
+        self.0.inbox.handlers().types().map(str::to_owned).collect()
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<ConsumerMetrics> {
+        &self.0.metrics
+    }
+
+    /// The consumer's module's store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.0.inbox.store()
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        self.0.inbox.home()
+    }
+
+    /// Says that an operator has changed what is held of a tenant.
+    pub fn look_again(&self, tenant: &TenantId) {
+        self.0.held.add(tenant);
+    }
+
+    /// Takes messages of one source and tenant, in order. When it returns, each is applied or held back, and durably so.
+    ///
+    /// # Errors
+    /// As [`Receiver::accept`].
+    pub async fn accept(&self, tenant: &TenantId, messages: &[Envelope]) -> Result<()> {
+        self.0.receiver.accept(tenant, messages).await
+    }
+
+    /// Goes back to held messages until the process stops.
+    #[must_use]
+    pub fn start(&self, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        let (retrying, forgetting) = (self.clone(), self.clone());
+        let (first, second) = (stopping.clone(), stopping.clone());
+        vec![
+            tokio::spawn(async move { until(first, retrying.retry()).await }),
+            tokio::spawn(async move { until(second, forgetting.forget()).await }),
+        ]
+    }
+
+    async fn retry(&self) {
+        self.sweep().await;
+        loop {
+            let next = match self.retry_due().await {
+                Ok(next) => next,
+                Err(error) => {
+                    tracing::warn!(target: "drystone::events", consumer = self.name(), %error, "held messages cannot be looked at");
+                    Instant::now() + AFTER_ERROR
+                }
+            };
+            let _ = tokio::time::timeout_at(next, self.0.held.woken.notified()).await;
+        }
+    }
+
+    /// At the start nobody knows which tenants have held messages.
+    async fn sweep(&self) {
+        if self.store().dialect().is_ok_and(|dialect| dialect == Dialect::Postgres) {
+            return;
+        }
+        for tenant in self.store().tenants().list().await.unwrap_or_default() {
+            match next_due(self.store(), self.home(), self.name(), Some(&tenant)).await {
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => self.0.held.add(&tenant),
+            }
+        }
+    }
+
+    /// Tries what is due, and says when to look again.
+    async fn retry_due(&self) -> Result<Instant> {
+        let latest = Instant::now() + LOOK_EVERY;
+        if self.store().dialect()? == Dialect::Postgres {
+            self.0.held.take();
+            let next = self.retry_lane(None).await?;
+            return Ok(self.moment(next).min(latest));
+        }
+        let mut earliest = latest;
+        for tenant in self.0.held.take() {
+            match self.retry_lane(Some(&tenant)).await {
+                Ok(None) => {}
+                Ok(next) => {
+                    self.0.held.tenants.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant);
+                    earliest = earliest.min(self.moment(next));
+                }
+                Err(error) => {
+                    tracing::warn!(target: "drystone::events", consumer = self.name(), tenant = tenant.as_str(), %error, "held messages cannot be looked at");
+                    self.0.held.tenants.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant);
+                }
+            }
+        }
+        Ok(earliest)
+    }
+
+    async fn retry_lane(&self, tenant: Option<&TenantId>) -> Result<Option<i64>> {
+        let (store, home, name) = (self.store(), self.home(), self.name());
+        let now = HomeClock::new(Arc::clone(home)).now();
+        // One key that fails in a way of its own keeps no other from its turn.
+        for due in due_keys(store, home, name, tenant, now).await? {
+            if let Err(error) = self.0.retrier.retry(&due.tenant, &due.source, &due.key).await {
+                tracing::warn!(target: "drystone::events", consumer = name, tenant = due.tenant.as_str(), key = due.key, %error,
+                    "a held key could not be tried");
+            }
+        }
+        next_due(store, home, name, tenant).await
+    }
+
+    fn moment(&self, due: Option<i64>) -> Instant {
+        let wait = due.map_or(LOOK_EVERY, |due| {
+            let left = due.saturating_sub(HomeClock::new(Arc::clone(self.home())).now()).max(0);
+            Duration::from_micros(left.unsigned_abs())
+        });
+        // A clock that stands still makes nothing due by waiting, and must not be asked without end.
+        Instant::now() + wait.clamp(Duration::from_millis(5), LOOK_EVERY)
+    }
+
+    async fn forget(&self) {
+        loop {
+            tokio::time::sleep(FORGET_EVERY).await;
+            if let Err(error) = forget_handled(self.store(), self.home(), self.0.retention.inbox()).await {
+                tracing::warn!(target: "drystone::events", consumer = self.name(), %error, "old rows of the inbox were not deleted");
+            }
+        }
+    }
+}
+
+impl Deliver for Consumer {
+    fn deliver<'a>(&'a self, tenant: &'a TenantId, messages: &'a [Envelope]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let first = messages.first().map_or("", |message| &*message.source);
+            if messages.iter().any(|message| message.source != first || message.tenant != *tenant) {
+                return Err(Error::invalid_argument("messages of two sources or tenants in one delivery"));
+            }
+            self.accept(tenant, messages).await
+        })
+    }
+}
+
+/// Runs until the process stops.
+pub(crate) async fn until(mut stopping: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        // An error means that the process is gone already.
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+}

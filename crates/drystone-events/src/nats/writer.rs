@@ -1,0 +1,290 @@
+//! Writing to a module's stream: in order, once, and by one writer at a time.
+//!
+//! Each message says after which number it must stand (`Nats-Expected-Last-Sequence`). So a batch can be on its way as a whole: if one of it is lost, those after it are
+//! refused, and so is everything of a writer that does not know what another has written. Messages carry no `Nats-Msg-Id`: the server
+//! would answer one that it has seen with an acknowledgement and store nothing, the next would not stand where it says, and every batch sent
+//! again within two minutes would fail; the inbox does that work, for longer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::header::HeaderMap;
+use async_nats::{HeaderName, HeaderValue, Message, StatusCode, Subject, Subscriber};
+use drystone_call::{Error, Result};
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::connection::Connection;
+use super::stream::{Answer, Spec, is_word};
+use crate::Envelope;
+use crate::cloudevents::{Binary, Codec};
+
+/// How long the server may take to acknowledge the next message.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The server's code for a message that does not stand where it says.
+const WRONG_SEQUENCE: u64 = 10071;
+
+/// Where a stream ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Which stream it is: another one of the same name, made after the first was lost, has another.
+    pub mark: String,
+    /// The number of its last message; zero if it never had one.
+    pub last: u64,
+}
+
+/// Why not all of a batch was appended.
+#[derive(Debug, thiserror::Error)]
+#[error("{stored} messages are in the stream for certain, and then: {why}")]
+pub struct AppendError {
+    /// So many from the batch's beginning are in the stream. If the server went away, there may be more.
+    pub stored: usize,
+    /// What met the next one.
+    #[source]
+    pub why: AppendFailure,
+}
+
+/// What kept a message from being appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendFailure {
+    /// The stream does not end where the writer believes: somebody else writes, or the server forgot.
+    #[error("the stream ends at {last}")]
+    WrongSequence {
+        /// Where it ends.
+        last: u64,
+    },
+    /// There is no stream; [`StreamWriter::tail`] makes one.
+    #[error("there is no stream")]
+    NoStream,
+    /// The message cannot be one of this stream, however often it is sent.
+    #[error("the message cannot be sent: {}", .0.message())]
+    Refused(Error),
+    /// Nobody knows what became of it.
+    #[error("{}", .0.message())]
+    Unavailable(Error),
+}
+
+/// The writer of one module's stream.
+pub struct StreamWriter {
+    connection: Arc<Connection>,
+    spec: Spec,
+    /// What every subject begins with.
+    prefix: String,
+    codec: Codec,
+    acknowledgements: Mutex<Acknowledgements>,
+}
+
+/// Where the server's acknowledgements arrive.
+#[derive(Default)]
+struct Acknowledgements {
+    subscriber: Option<Subscriber>,
+    inbox: String,
+    /// The number of the batch: acknowledgements of an earlier one may still come.
+    batch: u64,
+}
+
+/// A message, ready to be sent.
+struct Outgoing {
+    subject: Subject,
+    headers: HeaderMap,
+    body: bytes::Bytes,
+}
+
+/// What the server says about one message.
+#[derive(Deserialize)]
+struct Stored {
+    seq: u64,
+}
+
+impl StreamWriter {
+    pub(super) fn new(connection: Arc<Connection>, spec: Spec, codec: Codec) -> Self {
+        let prefix = spec.subjects.trim_end_matches('>').to_owned();
+        Self { connection, spec, prefix, codec, acknowledgements: Mutex::default() }
+    }
+
+    /// Where the stream ends. Makes it if it is not there.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if the server does not answer; `FAILED_PRECONDITION` if there is a stream of that name for other subjects.
+    pub async fn tail(&self) -> Result<Tail> {
+        let info = self.connection.ensure(&self.spec).await?;
+        Ok(Tail { mark: info.created, last: info.state.last_seq })
+    }
+
+    /// Appends a batch behind the message of number `after`, and gives the number of its last message.
+    ///
+    /// # Errors
+    /// [`AppendError`], which says how much of it is there. Dropping the future leaves that open.
+    pub async fn append(&self, after: u64, batch: &[Envelope]) -> Result<u64, AppendError> {
+        let (outgoing, unfit) = self.prepare(after, batch);
+        let sent = outgoing.len();
+        let stored = if sent > 0 { self.send(after, outgoing).await } else { Ok(()) };
+        if let Err(error) = stored {
+            self.connection.metrics.written.add(error.stored as u64);
+            return Err(error);
+        }
+        self.connection.metrics.written.add(sent as u64);
+        match unfit {
+            Some(error) => Err(AppendError { stored: sent, why: AppendFailure::Refused(error) }),
+            None => Ok(after + sent as u64),
+        }
+    }
+
+    /// The messages of a batch, up to the first that cannot be one.
+    fn prepare(&self, after: u64, batch: &[Envelope]) -> (Vec<Outgoing>, Option<Error>) {
+        let mut outgoing = Vec::with_capacity(batch.len());
+        for (envelope, before) in batch.iter().zip(after..) {
+            match self.outgoing(envelope, before) {
+                Ok(message) => outgoing.push(message),
+                Err(error) => return (outgoing, Some(error)),
+            }
+        }
+        (outgoing, None)
+    }
+
+    fn outgoing(&self, envelope: &Envelope, before: u64) -> Result<Outgoing> {
+        let words = envelope.event_type.split('.');
+        if !words.clone().all(is_word) {
+            return Err(Error::invalid_argument(format!("{:?} is not the name of a type", envelope.event_type)));
+        }
+        let Binary { headers: pairs, body } = self.codec.to_binary(envelope).map_err(Error::from)?;
+        let mut headers = HeaderMap::new();
+        let mut size = body.len();
+        for (name, value) in pairs {
+            size += name.len() + value.len() + 4;
+            headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+        }
+        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(before));
+        // What else stands in the message's head.
+        size += 64;
+        let most = self.connection.client.max_payload();
+        if size > most {
+            return Err(Error::resource_exhausted(format!(
+                "the event {} has {size} bytes with its attributes, and the server takes {most}: raise its max_payload",
+                envelope.id
+            )));
+        }
+        let subject = format!("{}{}.{}", self.prefix, envelope.tenant, envelope.event_type).into();
+        Ok(Outgoing { subject, headers, body })
+    }
+
+    /// Sends messages and waits for what becomes of each.
+    async fn send(&self, after: u64, outgoing: Vec<Outgoing>) -> Result<(), AppendError> {
+        let none = |error| AppendError { stored: 0, why: AppendFailure::Unavailable(error) };
+        let mut acknowledgements = self.acknowledgements.lock().await;
+        // A message for a server that is not there would be sent when it is back, and nobody would wait for what becomes of it.
+        let Some(epoch) = self.connection.is_up() else {
+            return Err(none(self.connection.unavailable("is not reached")));
+        };
+        let (count, client) = (outgoing.len(), &self.connection.client);
+        let lost = self.connection.lost(epoch);
+        tokio::pin!(lost);
+        let publish = async {
+            let inbox = acknowledgements.next(client).await?;
+            for (message, at) in outgoing.into_iter().zip(0_usize..) {
+                let reply = format!("{inbox}.{at}");
+                client.publish_with_reply_and_headers(message.subject, reply, message.headers, message.body).await?;
+            }
+            Ok::<_, async_nats::Error>(())
+        };
+        let published = tokio::select! {
+            published = publish => published,
+            () = &mut lost => return Err(none(self.connection.unavailable("went away"))),
+        };
+        if let Err(error) = published {
+            return Err(none(self.connection.unavailable(error)));
+        }
+        self.settle(after, count, &mut acknowledgements, lost).await
+    }
+
+    /// Waits for what becomes of each message.
+    async fn settle(
+        &self,
+        after: u64,
+        count: usize,
+        acknowledgements: &mut Acknowledgements,
+        mut lost: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), AppendError> {
+        let mut stored = 0;
+        let mut failure = None;
+        for at in 0..count {
+            let answer = tokio::select! {
+                answer = tokio::time::timeout(PATIENCE, acknowledgements.of(at)) => answer.map_err(|_| "does not acknowledge"),
+                () = &mut lost => Err("went away"),
+            };
+            let message = match answer {
+                Ok(message) => message,
+                Err(what) => {
+                    let why = AppendFailure::Unavailable(self.connection.unavailable(what));
+                    return Err(AppendError { stored, why: failure.unwrap_or(why) });
+                }
+            };
+            match self.outcome(&message) {
+                Ok(seq) if failure.is_none() && seq == after + at as u64 + 1 => stored += 1,
+                // Behind one that was refused: where the stream ends now is all that it tells.
+                Ok(seq) => failure = Some(AppendFailure::WrongSequence { last: seq }),
+                Err(why) => drop(failure.get_or_insert(why)),
+            }
+        }
+        match failure {
+            None => Ok(()),
+            Some(why) => {
+                self.connection.metrics.refused.add((count - stored) as u64);
+                Err(AppendError { stored, why })
+            }
+        }
+    }
+
+    /// What the server says became of a message.
+    fn outcome(&self, message: &Message) -> Result<u64, AppendFailure> {
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            return Err(AppendFailure::NoStream);
+        }
+        let unavailable = |what: String| AppendFailure::Unavailable(self.connection.unavailable(what));
+        match serde_json::from_slice(&message.payload) {
+            Ok(Answer::Given(Stored { seq })) => Ok(seq),
+            Ok(Answer::Refused { error }) if error.err_code == WRONG_SEQUENCE => {
+                let last = error.description.rsplit(' ').next().and_then(|number| number.parse().ok());
+                Err(AppendFailure::WrongSequence { last: last.unwrap_or_default() })
+            }
+            Ok(Answer::Refused { error }) => Err(unavailable(format!("refuses a message: {}", error.description))),
+            Err(error) => Err(unavailable(format!("acknowledges in words that are not known: {error}"))),
+        }
+    }
+}
+
+impl Acknowledgements {
+    /// The inbox of the next batch.
+    async fn next(&mut self, client: &async_nats::Client) -> Result<String, async_nats::Error> {
+        if self.subscriber.is_none() {
+            self.inbox = client.new_inbox();
+            self.subscriber = Some(client.subscribe(format!("{}.*.*", self.inbox)).await?);
+        }
+        self.batch += 1;
+        Ok(format!("{}.{}", self.inbox, self.batch))
+    }
+
+    /// The acknowledgement of a message of the batch. They come in the order of the messages.
+    async fn of(&mut self, at: usize) -> Message {
+        let end = format!(".{}.{at}", self.batch);
+        loop {
+            let next = match &mut self.subscriber {
+                Some(subscriber) => subscriber.next().await,
+                None => None,
+            };
+            match next {
+                Some(message) if message.subject.ends_with(&end) => return message,
+                Some(_) => {}
+                // The client is gone; who waits is told by the connection's end.
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for StreamWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamWriter").field("stream", &self.spec.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! Events in a process: the consumers and the relays of the modules that it hosts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drystone_call::{AnyChannel as _, Channel, ContractClient, Mount, Target as Bound};
+use drystone_events::delivery::v1::{DeliveryClient, DeliveryServer};
+use drystone_events::delivery::{self, Deliveries, RemoteConsumer};
+use drystone_events::{Consumer, Deliver, Relay, RelayConfig, Retention, Schedule, Target, Way};
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::StartError;
+use crate::graph::{Graph, Subscription};
+use crate::module::ModulePlan;
+use crate::remotes::Remotes;
+use crate::settings::Settings;
+use crate::surroundings::Surroundings;
+
+/// `[events]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventSettings {
+    /// Days that messages are kept in outboxes.
+    retention_days: u64,
+    /// Attempts at a message before its key is parked.
+    attempts: u32,
+    /// The longest wait before the second attempt, in milliseconds.
+    retry_base_ms: u64,
+    /// The longest wait before any attempt, in seconds.
+    retry_cap_s: u64,
+    /// Whether a type that is handled may have no publisher in the application.
+    #[serde(default)]
+    pub(crate) partial: bool,
+}
+
+impl EventSettings {
+    /// Reads and checks the section.
+    pub(crate) fn read(settings: &Settings) -> Result<Self, StartError> {
+        let read: Self = settings.section("events")?;
+        let (longest, kept) = (read.schedule().longest(), read.retention().outbox());
+        if read.attempts == 0 || read.retention_days == 0 {
+            return Err(read.wrong(settings, "events.attempts and events.retention_days are at least 1".to_owned()));
+        }
+        if longest >= kept {
+            let problem = format!(
+                "a message may be tried for {} h and is kept for {} h: lower events.attempts or events.retry_cap_s, or raise events.retention_days",
+                longest.as_secs() / 3600,
+                kept.as_secs() / 3600
+            );
+            return Err(read.wrong(settings, problem));
+        }
+        Ok(read)
+    }
+
+    fn wrong(&self, settings: &Settings, problem: String) -> StartError {
+        StartError::Settings { place: settings.places("events."), problem }
+    }
+
+    pub(crate) fn retention(&self) -> Retention {
+        Retention::new(Duration::from_hours(self.retention_days.saturating_mul(24)))
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule {
+            base: Duration::from_millis(self.retry_base_ms),
+            cap: Duration::from_secs(self.retry_cap_s),
+            attempts: self.attempts,
+        }
+    }
+}
+
+/// What of a process the events need.
+pub(crate) struct Parts<'a> {
+    pub(crate) app: &'a str,
+    pub(crate) process: &'a str,
+    pub(crate) settings: &'a Settings,
+    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) graph: &'a Graph,
+    /// The hosted modules.
+    pub(crate) plans: Vec<&'a ModulePlan>,
+}
+
+/// The consumers of a process, and how other processes reach them.
+#[derive(Default)]
+pub(crate) struct Eventing {
+    pub(crate) consumers: Vec<Consumer>,
+    pub(crate) mount: Option<Mount>,
+}
+
+impl Eventing {
+    /// The consumers of the hosted modules.
+    pub(crate) fn of(parts: &Parts<'_>) -> Result<Self, StartError> {
+        let settings = EventSettings::read(parts.settings)?;
+        let mut consumers = Vec::new();
+        for plan in &parts.plans {
+            let home = parts.surroundings.home(&plan.name);
+            for (name, handlers) in &plan.consumers {
+                let store = plan.store.clone();
+                let (schedule, retention) = (settings.schedule(), settings.retention());
+                consumers.push(Consumer::new(name, handlers.clone(), store, Arc::clone(&home), schedule, retention));
+            }
+        }
+        let mount = (!consumers.is_empty()).then(|| {
+            let served = DeliveryServer::new(Deliveries::new(parts.app, consumers.iter().cloned()));
+            served.mount(parts.surroundings.home("events"), None)
+        });
+        Ok(Self { consumers, mount })
+    }
+
+    /// The relays of the hosted modules that publish.
+    pub(crate) fn relays(&self, parts: &Parts<'_>, remotes: &mut Remotes) -> Result<Vec<Relay>, StartError> {
+        let settings = EventSettings::read(parts.settings)?;
+        // Two processes of one name are two owners, and so is one that was started again.
+        let owner: Arc<str> = format!("{}/{}", parts.process, uuid::Uuid::new_v4().simple()).into();
+        let mut relays = Vec::new();
+        for plan in parts.plans.iter().filter(|plan| !plan.publishes.is_empty()) {
+            let mut targets = Vec::new();
+            for (consumer, wanted) in by_consumer(&parts.graph.subscriptions, &plan.name) {
+                let types = Some(wanted.iter().map(|s| s.event_type.to_owned()).collect());
+                let way = Way::Push(self.way_to(parts, plan, wanted[0], remotes)?);
+                targets.push(Target { name: consumer.to_owned(), types, way });
+            }
+            relays.push(Relay::new(RelayConfig {
+                store: plan.store.clone(),
+                home: parts.surroundings.home(&plan.name),
+                targets,
+                retention: settings.retention(),
+                owner: Arc::clone(&owner),
+            }));
+        }
+        Ok(relays)
+    }
+
+    fn way_to(
+        &self,
+        parts: &Parts<'_>,
+        plan: &ModulePlan,
+        to: &Subscription,
+        remotes: &mut Remotes,
+    ) -> Result<Arc<dyn Deliver>, StartError> {
+        if let Some(here) = self.consumers.iter().find(|consumer| *consumer.name() == *to.consumer) {
+            return Ok(Arc::new(here.clone()));
+        }
+        let remote = remotes.to_module(&to.to, delivery::contract())?;
+        let channel = Channel::unbound(Some(&plan.name), &plan.name);
+        channel.bind_to(Bound::Remote(remote)).map_err(|error| StartError::part("the way of events", error.message()))?;
+        let client = DeliveryClient::from_channel(channel);
+        let home = parts.surroundings.home(&plan.name);
+        Ok(Arc::new(RemoteConsumer::new(parts.app, &to.consumer, client, home)))
+    }
+
+    /// Sets relays and consumers going.
+    pub(crate) fn go_on(
+        &self,
+        relays: &[Relay],
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<Vec<JoinHandle<()>>, StartError> {
+        let mut tasks: Vec<_> = self.consumers.iter().flat_map(|consumer| consumer.start(stopping)).collect();
+        for relay in relays {
+            let started = relay.start(stopping);
+            let part = || format!("the relay of module `{}`", relay.module());
+            tasks.extend(started.map_err(|error| StartError::part(part(), error.message()))?);
+        }
+        Ok(tasks)
+    }
+}
+
+/// The subscriptions to a module, by consumer.
+fn by_consumer<'g>(all: &'g [Subscription], from: &str) -> BTreeMap<&'g str, Vec<&'g Subscription>> {
+    let mut found: BTreeMap<&str, Vec<&Subscription>> = BTreeMap::new();
+    for subscription in all.iter().filter(|subscription| *subscription.from == *from) {
+        found.entry(&subscription.consumer).or_default().push(subscription);
+    }
+    found
+}

@@ -1,0 +1,82 @@
+//! The ways to modules in other processes, one a module.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use drystone_transport::{ProcessIdentity, RemoteModule, RemoteProcess};
+
+use crate::StartError;
+use crate::host::Host;
+
+/// A way to a module, with a contract that its process serves.
+pub(crate) type Remote = (Arc<RemoteModule>, &'static str);
+
+/// The ways to modules in other processes.
+pub(crate) struct Remotes {
+    addresses: BTreeMap<String, SocketAddr>,
+    /// Contract to the module that serves it.
+    servers: BTreeMap<&'static str, Arc<str>>,
+    /// Module to the process that hosts it.
+    processes: BTreeMap<Arc<str>, String>,
+    identity: Option<ProcessIdentity>,
+    made: BTreeMap<Arc<str>, Remote>,
+}
+
+impl Remotes {
+    /// No way is made yet; `addresses` says where the processes are.
+    pub(crate) fn new(host: &Host, addresses: &BTreeMap<String, SocketAddr>) -> Self {
+        let modules = &host.graph.modules;
+        let served = modules.iter().flat_map(|(module, contracts)| {
+            contracts.iter().map(|contract| (*contract, Arc::clone(module)))
+        });
+        let hosted = modules.iter().filter_map(|(module, _)| {
+            host.topology.process_of(module).map(|process| (Arc::clone(module), process.clone()))
+        });
+        Self {
+            addresses: addresses.clone(),
+            servers: served.collect(),
+            processes: hosted.collect(),
+            identity: host.internal.as_ref().map(|(_, identity)| identity.clone()),
+            made: BTreeMap::new(),
+        }
+    }
+
+    /// The way to the module that serves a contract.
+    pub(crate) fn to_server_of(&mut self, contract: &'static str) -> Result<Arc<RemoteModule>, StartError> {
+        let module = self.servers.get(contract).cloned().unwrap_or_default();
+        self.to_module(&module, contract)
+    }
+
+    /// The way to a module, whose process serves `contract`.
+    pub(crate) fn to_module(
+        &mut self,
+        module: &Arc<str>,
+        contract: &'static str,
+    ) -> Result<Arc<RemoteModule>, StartError> {
+        if let Some((remote, _)) = self.made.get(module) {
+            return Ok(Arc::clone(remote));
+        }
+        let process = self.processes.get(module).cloned().unwrap_or_default();
+        let address = self.addresses.get(&process).copied().ok_or_else(|| {
+            StartError::Topology(format!(
+                "process `{process}` has no address: set processes.{process}.listen, or start the topology with `up`"
+            ))
+        })?;
+        let identity = self.identity.as_ref().ok_or_else(|| {
+            StartError::Topology(format!(
+                "module `{module}` runs in another process, but the topology is whole"
+            ))
+        })?;
+        let remote = RemoteProcess::new(address.to_string(), identity)
+            .module(module)
+            .map_err(|error| StartError::part(format!("the way to module `{module}`"), error))?;
+        self.made.insert(Arc::clone(module), (Arc::clone(&remote), contract));
+        Ok(remote)
+    }
+
+    /// The ways that were made.
+    pub(crate) fn into_made(self) -> Vec<Remote> {
+        self.made.into_values().collect()
+    }
+}
