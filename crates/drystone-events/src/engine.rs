@@ -180,19 +180,14 @@ impl ApplyError {
 
 /// A consumer's side of its module's store.
 pub trait Inbox: Send + Sync {
-    /// What a transaction borrows while it is open.
-    type Seat: Send;
     /// A transaction for one tenant.
-    type Tx<'s>: InboxTx + 's;
+    type Tx: InboxTx;
 
     /// The consumer's name.
     fn consumer(&self) -> &str;
 
-    /// Makes ready for a transaction of a tenant.
-    fn seat(&self, tenant: &TenantId) -> Self::Seat;
-
-    /// Begins.
-    fn begin<'s>(&self, seat: &'s mut Self::Seat) -> impl Future<Output = Result<Self::Tx<'s>>> + Send;
+    /// Begins a transaction for a tenant.
+    fn begin(&self, tenant: &TenantId) -> impl Future<Output = Result<Self::Tx>> + Send;
 }
 
 /// One transaction in which messages are applied. Dropping it rolls it back.

@@ -36,24 +36,23 @@ use crate::{Data, Envelope};
 )]
 pub trait Handler<E>: Send + Sync + 'static {
     /// Handles one event.
-    fn handle<'a>(&'a self, tx: &'a mut Tx<'_>, event: E) -> BoxFuture<'a, Result<()>>;
+    fn handle<'a>(&'a self, tx: &'a mut Tx<'static>, event: E) -> BoxFuture<'a, Result<()>>;
 }
 
-/// A function of a transaction and an event. The last parameter tells the compiler that `'t` outlives `'a`.
+/// A function of a transaction and an event.
 #[doc(hidden)]
-pub trait Function<'a, 't, E, Bound = &'a &'t ()>: Send + Sync {
+pub trait Function<'a, E>: Send + Sync {
     type Future: Future<Output = Result<()>> + Send + 'a;
-    fn call(&self, tx: &'a mut Tx<'t>, event: E) -> Self::Future;
+    fn call(&self, tx: &'a mut Tx<'static>, event: E) -> Self::Future;
 }
 
-impl<'a, 't, E, F, Fut> Function<'a, 't, E> for F
+impl<'a, E, F, Fut> Function<'a, E> for F
 where
-    't: 'a,
-    F: Fn(&'a mut Tx<'t>, E) -> Fut + Send + Sync,
+    F: Fn(&'a mut Tx<'static>, E) -> Fut + Send + Sync,
     Fut: Future<Output = Result<()>> + Send + 'a,
 {
     type Future = Fut;
-    fn call(&self, tx: &'a mut Tx<'t>, event: E) -> Fut {
+    fn call(&self, tx: &'a mut Tx<'static>, event: E) -> Fut {
         self(tx, event)
     }
 }
@@ -61,9 +60,9 @@ where
 impl<E, F> Handler<E> for F
 where
     E: Send + 'static,
-    F: for<'a, 't> Function<'a, 't, E> + 'static,
+    F: for<'a> Function<'a, E> + 'static,
 {
-    fn handle<'a>(&'a self, tx: &'a mut Tx<'_>, event: E) -> BoxFuture<'a, Result<()>> {
+    fn handle<'a>(&'a self, tx: &'a mut Tx<'static>, event: E) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.call(tx, event))
     }
 }
@@ -76,25 +75,24 @@ where
 )]
 pub trait HandlerWith<S, E>: Send + Sync + 'static {
     /// Handles one event.
-    fn handle<'a>(&'a self, state: &'a S, tx: &'a mut Tx<'_>, event: E) -> BoxFuture<'a, Result<()>>;
+    fn handle<'a>(&'a self, state: &'a S, tx: &'a mut Tx<'static>, event: E) -> BoxFuture<'a, Result<()>>;
 }
 
 /// A function of state, a transaction and an event.
 #[doc(hidden)]
-pub trait FunctionWith<'a, 't, S, E, Bound = &'a &'t ()>: Send + Sync {
+pub trait FunctionWith<'a, S, E>: Send + Sync {
     type Future: Future<Output = Result<()>> + Send + 'a;
-    fn call(&self, state: &'a S, tx: &'a mut Tx<'t>, event: E) -> Self::Future;
+    fn call(&self, state: &'a S, tx: &'a mut Tx<'static>, event: E) -> Self::Future;
 }
 
-impl<'a, 't, S, E, F, Fut> FunctionWith<'a, 't, S, E> for F
+impl<'a, S, E, F, Fut> FunctionWith<'a, S, E> for F
 where
-    't: 'a,
     S: 'a,
-    F: Fn(&'a S, &'a mut Tx<'t>, E) -> Fut + Send + Sync,
+    F: Fn(&'a S, &'a mut Tx<'static>, E) -> Fut + Send + Sync,
     Fut: Future<Output = Result<()>> + Send + 'a,
 {
     type Future = Fut;
-    fn call(&self, state: &'a S, tx: &'a mut Tx<'t>, event: E) -> Fut {
+    fn call(&self, state: &'a S, tx: &'a mut Tx<'static>, event: E) -> Fut {
         self(state, tx, event)
     }
 }
@@ -103,9 +101,9 @@ impl<E, S, F> HandlerWith<S, E> for F
 where
     E: Send + 'static,
     S: Send + Sync + 'static,
-    F: for<'a, 't> FunctionWith<'a, 't, S, E> + 'static,
+    F: for<'a> FunctionWith<'a, S, E> + 'static,
 {
-    fn handle<'a>(&'a self, state: &'a S, tx: &'a mut Tx<'_>, event: E) -> BoxFuture<'a, Result<()>> {
+    fn handle<'a>(&'a self, state: &'a S, tx: &'a mut Tx<'static>, event: E) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.call(state, tx, event))
     }
 }
@@ -114,7 +112,7 @@ where
 trait AnyHandler: Send + Sync {
     fn apply<'a>(
         &'a self,
-        tx: &'a mut Tx<'_>,
+        tx: &'a mut Tx<'static>,
         message: &'a Envelope,
     ) -> BoxFuture<'a, std::result::Result<(), ApplyError>>;
 }
@@ -130,7 +128,7 @@ struct Of<E, S, H> {
 struct Stateless<H>(H);
 
 impl<E, H: Handler<E>> HandlerOf<(), E> for Stateless<H> {
-    fn run<'a>(&'a self, (): &'a (), tx: &'a mut Tx<'_>, event: E) -> BoxFuture<'a, Result<()>> {
+    fn run<'a>(&'a self, (): &'a (), tx: &'a mut Tx<'static>, event: E) -> BoxFuture<'a, Result<()>> {
         self.0.handle(tx, event)
     }
 }
@@ -138,19 +136,19 @@ impl<E, H: Handler<E>> HandlerOf<(), E> for Stateless<H> {
 struct Stateful<H>(H);
 
 impl<S, E, H: HandlerWith<S, E>> HandlerOf<S, E> for Stateful<H> {
-    fn run<'a>(&'a self, state: &'a S, tx: &'a mut Tx<'_>, event: E) -> BoxFuture<'a, Result<()>> {
+    fn run<'a>(&'a self, state: &'a S, tx: &'a mut Tx<'static>, event: E) -> BoxFuture<'a, Result<()>> {
         self.0.handle(state, tx, event)
     }
 }
 
 trait HandlerOf<S, E>: Send + Sync + 'static {
-    fn run<'a>(&'a self, state: &'a S, tx: &'a mut Tx<'_>, event: E) -> BoxFuture<'a, Result<()>>;
+    fn run<'a>(&'a self, state: &'a S, tx: &'a mut Tx<'static>, event: E) -> BoxFuture<'a, Result<()>>;
 }
 
 impl<E: Event, S: Send + Sync + 'static, H: HandlerOf<S, E>> AnyHandler for Of<E, S, H> {
     fn apply<'a>(
         &'a self,
-        tx: &'a mut Tx<'_>,
+        tx: &'a mut Tx<'static>,
         message: &'a Envelope,
     ) -> BoxFuture<'a, std::result::Result<(), ApplyError>> {
         Box::pin(async move {
@@ -208,7 +206,7 @@ impl Handlers {
     /// Runs the handler of a message; one of a type that nobody handles is done with.
     pub(crate) async fn apply(
         &self,
-        tx: &mut Tx<'_>,
+        tx: &mut Tx<'static>,
         message: &Envelope,
     ) -> std::result::Result<(), ApplyError> {
         match self.0.get(&*message.event_type) {

@@ -35,6 +35,7 @@ mod handler;
 mod link;
 mod locks;
 mod metrics;
+pub mod nats;
 mod publish;
 mod pump;
 mod receiver;

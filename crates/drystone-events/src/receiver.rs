@@ -113,8 +113,7 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
 
     /// Applies messages in one transaction, up to the first that fails or until it has taken long enough.
     async fn together(&self, tenant: &TenantId, messages: &[Envelope]) -> Result<Together> {
-        let mut seat = self.inbox.seat(tenant);
-        let mut tx = self.inbox.begin(&mut seat).await?;
+        let mut tx = self.inbox.begin(tenant).await?;
         let keys = messages.iter().map(|message| &*message.key).collect();
         let held = tx.held_keys(&messages[0].source, keys).await?;
         let (mut done, mut counts) = (0, Counts::default());
@@ -173,8 +172,7 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
         tenant: &TenantId,
         message: &Envelope,
     ) -> Result<std::result::Result<(), ApplyError>> {
-        let mut seat = self.inbox.seat(tenant);
-        let mut tx = self.inbox.begin(&mut seat).await?;
+        let mut tx = self.inbox.begin(tenant).await?;
         if tx.record(&[message.id]).await?.is_empty() {
             self.metrics.repeated.add(1);
             return Ok(Ok(()));
@@ -199,8 +197,7 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
     /// Stores a message that failed, with its row in the inbox.
     async fn hold_back(&self, tenant: &TenantId, message: &Envelope, failed: &ApplyError) -> Result<()> {
         let hold = self.failed_hold(1, failed);
-        let mut seat = self.inbox.seat(tenant);
-        let mut tx = self.inbox.begin(&mut seat).await?;
+        let mut tx = self.inbox.begin(tenant).await?;
         if tx.record(&[message.id]).await?.is_empty() {
             return Ok(());
         }

@@ -55,8 +55,7 @@ impl<I: Inbox, C: Clock> Retrier<I, C> {
     /// Tries the first message of a key; `None` if it succeeded and the next is to be looked at.
     async fn first(&self, tenant: &TenantId, source: &str, key: &str) -> Result<Option<Retried>> {
         let receiver = &self.0;
-        let mut seat = receiver.inbox.seat(tenant);
-        let mut tx = receiver.inbox.begin(&mut seat).await?;
+        let mut tx = receiver.inbox.begin(tenant).await?;
         let Some(held) = tx.first(source, key).await? else { return Ok(Some(Retried::Free)) };
         match held.hold.state {
             HeldState::Parked => return Ok(Some(Retried::Parked)),
@@ -82,8 +81,7 @@ impl<I: Inbox, C: Clock> Retrier<I, C> {
         };
         drop(tx);
         let hold = receiver.failed_hold(held.hold.attempts + 1, &failed);
-        let mut seat = receiver.inbox.seat(tenant);
-        let mut tx = receiver.inbox.begin(&mut seat).await?;
+        let mut tx = receiver.inbox.begin(tenant).await?;
         tx.change(held.place, &hold).await?;
         tx.commit().await?;
         receiver.tell(tenant, &held.message, &hold);

@@ -20,9 +20,10 @@ pub enum Location {
     },
     /// A PostgreSQL database: a schema and a role per module, made by [`crate::Migrator`].
     Postgres {
-        /// The connection string, never printed. Module `orders` logs in as `<user>_orders`, where `<user>` is the string's user.
+        /// The connection string, never printed. Module `orders` logs in as `<user>_orders`, where `<user>` is the string's user,
+        /// and as `<user>_orders_relay` where the events of all its tenants are carried.
         url: SecretString,
-        /// The password of the module's role, where it is not the connection string's.
+        /// The password of the module's roles, where it is not the connection string's.
         password: Option<SecretString>,
     },
 }
@@ -42,8 +43,8 @@ pub struct StoreConfig {
     pub max_open_files: usize,
     /// How many readers of a file work at once on SQLite. 8 by default.
     pub max_readers: usize,
-    /// How many connections a process has for a module's transactions on PostgreSQL; two more are for keys and for the lease. They are made as needed. 10 by
-    /// default: four modules in two processes stay below the 100 that a server allows unless it is told otherwise.
+    /// How many connections a process has for a module's transactions on PostgreSQL; four more are for keys, for the lease and for what carries events.
+    /// They are made as needed. 10 by default: three modules in two processes stay below the 100 that a server allows unless it is told otherwise.
     pub max_connections: usize,
     /// Whether a tenant that nobody created is created at its first use; refused with `TENANT_UNKNOWN` otherwise. True by default; an application's
     /// settings say otherwise.

@@ -41,6 +41,7 @@ mod error;
 mod gate;
 mod guard;
 mod keys;
+mod lent;
 mod metrics;
 mod migrate;
 mod native;

@@ -1,7 +1,8 @@
-//! PostgreSQL: one schema and one role per module, row-level security per tenant.
+//! PostgreSQL: schemas and roles per module, row-level security per tenant.
 //!
 //! A transaction costs as few round trips as its statements allow: `begin` goes with the first statement, the record of a keyed call with
-//! `commit`. Keys are claimed on one connection of the process.
+//! `commit`. Keys are claimed on one connection of the process. A module's role works for one tenant at a time, behind the wall; a second one carries the events of all
+//! tenants and sees nothing else.
 
 mod batch;
 mod catalog;

@@ -12,6 +12,7 @@ use crate::config::{Location, StoreConfig};
 use crate::dialect::Dialect;
 use crate::error;
 use crate::gate::Gate;
+use crate::lent::Lent;
 use crate::metrics::{Counters, StoreMetrics};
 use crate::postgres::PostgresModule;
 use crate::read::ReadTx;
@@ -107,7 +108,17 @@ impl Store {
     /// As [`Store::begin`].
     pub async fn begin_with<'a>(&self, cx: &'a mut Context, isolation: Isolation) -> Result<Tx<'a>> {
         let backend = self.backend()?;
-        Tx::begin(cx, backend, self.shared, isolation).await
+        Tx::begin(Lent::Borrowed(cx), backend, self.shared, isolation).await
+    }
+
+    /// Begins a serializable transaction that has its context to itself, for engines that hand transactions to handlers: a transaction of a call borrows the
+    /// call's.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub async fn begin_own(&self, cx: Context) -> Result<Tx<'static>> {
+        let backend = self.backend()?;
+        Tx::begin(Lent::Owned(Box::new(cx)), backend, self.shared, Isolation::Serializable).await
     }
 
     /// Begins a transaction over the rows of all tenants in the tables of events, for the engine that carries them: on PostgreSQL alone, as the module's role for
@@ -121,7 +132,7 @@ impl Store {
     /// if its few connections are in use until the call's deadline.
     pub async fn begin_across<'a>(&self, cx: &'a mut Context) -> Result<Tx<'a>> {
         let backend = self.backend()?;
-        Tx::across(cx, backend).await
+        Tx::across(Lent::Borrowed(cx), backend).await
     }
 
     /// Which database the store is on.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drystone_call::{Barrier, Caller, Claim, Context, Error, Payload, Result};
+use drystone_call::{Barrier, Caller, Claim, Error, Payload, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use crate::backend::{Backend, Database};
 use crate::clock::{millis, moment};
 use crate::dialect::Dialect;
 use crate::keys::Record;
+use crate::lent::Lent;
 use crate::native::Native;
 use crate::params::Params;
 use crate::postgres::{OwnRecord, PostgresTx, Purpose};
@@ -50,7 +51,7 @@ pub enum Isolation {
 /// Dropping it rolls it back. After a statement that the database refused it can only be refused or dropped, on both databases.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Tx<'a> {
-    cx: &'a mut Context,
+    cx: Lent<'a>,
     backend: Arc<Backend>,
     shared: bool,
     on: Option<On>,
@@ -66,7 +67,7 @@ enum On {
 
 impl<'a> Tx<'a> {
     pub(crate) async fn begin(
-        cx: &'a mut Context,
+        cx: Lent<'a>,
         backend: Arc<Backend>,
         shared: bool,
         isolation: Isolation,
@@ -85,7 +86,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Over the rows of all tenants.
-    pub(crate) async fn across(cx: &'a mut Context, backend: Arc<Backend>) -> Result<Self> {
+    pub(crate) async fn across(cx: Lent<'a>, backend: Arc<Backend>) -> Result<Self> {
         let Database::Postgres(module) = &backend.database else {
             return Err(Error::internal(
                 "there is no transaction across tenants on SQLite: each has a file of its own; go from tenant to tenant",
@@ -130,7 +131,7 @@ impl<'a> Tx<'a> {
     /// Who is asking and under which limits.
     #[must_use]
     pub fn caller(&self) -> &Caller {
-        self.cx
+        &self.cx
     }
 
     /// A new id of the module's ids.

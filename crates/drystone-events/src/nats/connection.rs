@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event};
 use drystone_call::{Error, Result};
 use tokio::sync::watch;
@@ -13,6 +14,8 @@ use super::address::Address;
 
 /// How long a caller waits for a connection that is not there.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the server may take to answer a question.
+const ANSWER: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often the server is asked whether it is there; after two questions without an answer it is not.
@@ -33,6 +36,7 @@ struct Status {
 /// A client, and what it tells about its connection.
 pub(super) struct Connection {
     pub(super) client: Client,
+    pub(super) jetstream: jetstream::Context,
     shown: String,
     status: watch::Receiver<Status>,
     is_dropped: Arc<AtomicBool>,
@@ -61,7 +65,8 @@ impl Connection {
         let client = address.options(options).connect(address.servers.as_slice()).await.map_err(|error| {
             Error::unavailable(format!("NATS at {} cannot be connected to: {error}", address.shown))
         })?;
-        Ok(Self { client, shown: address.shown.clone(), status, is_dropped, metrics })
+        let jetstream = ContextBuilder::new().timeout(ANSWER).build(client.clone());
+        Ok(Self { client, jetstream, shown: address.shown.clone(), status, is_dropped, metrics })
     }
 
     /// The number of the connection, once there is one.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_nats::header::HeaderMap;
 use async_nats::{HeaderName, HeaderValue, Message, StatusCode, Subject, Subscriber};
-use drystone_call::{Error, Result};
+use drystone_call::{Code, Error, Result};
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -148,7 +148,8 @@ impl StreamWriter {
         if !words.clone().all(is_word) {
             return Err(Error::invalid_argument(format!("{:?} is not the name of a type", envelope.event_type)));
         }
-        let Binary { headers: pairs, body } = self.codec.to_binary(envelope).map_err(Error::from)?;
+        let binary = self.codec.to_binary(envelope);
+        let Binary { headers: pairs, body } = binary.map_err(|why| Error::invalid_argument(why.to_string()))?;
         let mut headers = HeaderMap::new();
         let mut size = body.len();
         for (name, value) in pairs {
@@ -160,7 +161,7 @@ impl StreamWriter {
         size += 64;
         let most = self.connection.client.max_payload();
         if size > most {
-            return Err(Error::resource_exhausted(format!(
+            return Err(Error::new(Code::ResourceExhausted, format!(
                 "the event {} has {size} bytes with its attributes, and the server takes {most}: raise its max_payload",
                 envelope.id
             )));
@@ -181,7 +182,7 @@ impl StreamWriter {
         let lost = self.connection.lost(epoch);
         tokio::pin!(lost);
         let publish = async {
-            let inbox = acknowledgements.next(client).await?;
+            let inbox = acknowledgements.begin(client).await?;
             for (message, at) in outgoing.into_iter().zip(0_usize..) {
                 let reply = format!("{inbox}.{at}");
                 client.publish_with_reply_and_headers(message.subject, reply, message.headers, message.body).await?;
@@ -206,26 +207,27 @@ impl StreamWriter {
         acknowledgements: &mut Acknowledgements,
         mut lost: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> Result<(), AppendError> {
-        let mut stored = 0;
-        let mut failure = None;
-        for at in 0..count {
+        let (mut stored, mut failure, mut next) = (0, None, 0);
+        while next < count {
             let answer = tokio::select! {
-                answer = tokio::time::timeout(PATIENCE, acknowledgements.of(at)) => answer.map_err(|_| "does not acknowledge"),
+                answer = tokio::time::timeout(PATIENCE, acknowledgements.next()) => answer.map_err(|_| "does not acknowledge"),
                 () = &mut lost => Err("went away"),
             };
-            let message = match answer {
-                Ok(message) => message,
+            let (at, message) = match answer {
+                Ok(answer) => answer,
                 Err(what) => {
                     let why = AppendFailure::Unavailable(self.connection.unavailable(what));
                     return Err(AppendError { stored, why: failure.unwrap_or(why) });
                 }
             };
             match self.outcome(&message) {
-                Ok(seq) if failure.is_none() && seq == after + at as u64 + 1 => stored += 1,
-                // Behind one that was refused: where the stream ends now is all that it tells.
+                Ok(seq) if failure.is_none() && at == next && seq == after + at as u64 + 1 => stored += 1,
+                // Stored behind one that was not: where the stream ends now is all that it tells.
                 Ok(seq) => failure = Some(AppendFailure::WrongSequence { last: seq }),
+                // The first refused one says why; behind one that was lost on the way, that is the next.
                 Err(why) => drop(failure.get_or_insert(why)),
             }
+            next = at + 1;
         }
         match failure {
             None => Ok(()),
@@ -255,8 +257,8 @@ impl StreamWriter {
 }
 
 impl Acknowledgements {
-    /// The inbox of the next batch.
-    async fn next(&mut self, client: &async_nats::Client) -> Result<String, async_nats::Error> {
+    /// Begins a batch and gives its inbox.
+    async fn begin(&mut self, client: &async_nats::Client) -> Result<String, async_nats::Error> {
         if self.subscriber.is_none() {
             self.inbox = client.new_inbox();
             self.subscriber = Some(client.subscribe(format!("{}.*.*", self.inbox)).await?);
@@ -265,19 +267,21 @@ impl Acknowledgements {
         Ok(format!("{}.{}", self.inbox, self.batch))
     }
 
-    /// The acknowledgement of a message of the batch. They come in the order of the messages.
-    async fn of(&mut self, at: usize) -> Message {
-        let end = format!(".{}.{at}", self.batch);
+    /// The next acknowledgement of the batch, with the place of its message. They come in the order of the messages.
+    async fn next(&mut self) -> (usize, Message) {
         loop {
             let next = match &mut self.subscriber {
                 Some(subscriber) => subscriber.next().await,
                 None => None,
             };
-            match next {
-                Some(message) if message.subject.ends_with(&end) => return message,
-                Some(_) => {}
-                // The client is gone; who waits is told by the connection's end.
-                None => std::future::pending().await,
+            // The client is gone: who waits is told by the connection's end.
+            let Some(message) = next else { std::future::pending().await };
+            let words = message.subject.strip_prefix(self.inbox.as_str()).and_then(|words| words[1..].split_once('.'));
+            if let Some((batch, at)) = words
+                && batch.parse() == Ok(self.batch)
+                && let Ok(at) = at.parse()
+            {
+                return (at, message);
             }
         }
     }

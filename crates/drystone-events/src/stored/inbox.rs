@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drystone_call::{Context, Error, Home, Result, TenantId};
+use drystone_call::{Error, Home, Result, TenantId};
 use drystone_store::{Dialect, Row, Store, Tx};
 use uuid::Uuid;
 
@@ -48,30 +48,25 @@ impl StoredInbox {
 
 /// A transaction of a consumer.
 #[derive(Debug)]
-pub struct StoredTx<'s> {
-    tx: Tx<'s>,
+pub struct StoredTx {
+    tx: Tx<'static>,
     parts: Arc<Parts>,
 }
 
 impl Inbox for StoredInbox {
-    type Seat = Result<Context>;
-    type Tx<'s> = StoredTx<'s>;
+    type Tx = StoredTx;
 
     fn consumer(&self) -> &str {
         &self.0.consumer
     }
 
-    fn seat(&self, tenant: &TenantId) -> Result<Context> {
-        context(&self.0.home, tenant)
-    }
-
-    async fn begin<'s>(&self, seat: &'s mut Result<Context>) -> Result<StoredTx<'s>> {
-        let cx = seat.as_mut().map_err(|error| Error::new(error.code(), error.message().to_owned()))?;
-        Ok(StoredTx { tx: self.0.store.begin(cx).await?, parts: Arc::clone(&self.0) })
+    async fn begin(&self, tenant: &TenantId) -> Result<StoredTx> {
+        let cx = context(&self.0.home, tenant)?;
+        Ok(StoredTx { tx: self.0.store.begin_own(cx).await?, parts: Arc::clone(&self.0) })
     }
 }
 
-impl StoredTx<'_> {
+impl StoredTx {
     fn now(&self) -> i64 {
         HomeClock::new(Arc::clone(&self.parts.home)).now()
     }
@@ -93,7 +88,7 @@ struct HeldRow {
     reason: Option<String>,
 }
 
-impl InboxTx for StoredTx<'_> {
+impl InboxTx for StoredTx {
     async fn record(&mut self, messages: &[Uuid]) -> Result<HashSet<Uuid>> {
         const SQLITE: &str = "insert into drystone_inbox (consumer, id, handled) select $1, unhex(value), $3 from json_each($2) where true
             on conflict do nothing returning id";
