@@ -28,7 +28,7 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   test               set up what the tests need, then run all of them; words after it go to the runner
-  services           start PostgreSQL on a free port until Ctrl-C and print its URL
+  services           start PostgreSQL and NATS on free ports until Ctrl-C and print their URLs
   graph              print the graph of the workspace's own crates
   graph --check      compare it with crate-graph.txt and check its invariants
   graph --bless      write crate-graph.txt anew

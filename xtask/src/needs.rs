@@ -20,6 +20,10 @@ pub(crate) const POSTGRES: Need = Need {
     is_there: || postgres_binaries().is_some(),
 };
 
+/// The NATS server, which the tests of events start as a child process.
+pub(crate) const NATS: Need =
+    Need { what: "the NATS server", packages: &["nats-server"], is_there: || nats_binary().is_some() };
+
 /// A C compiler: SQLite and the TLS library are C, and a test compiles a shim that counts fsyncs.
 pub(crate) const COMPILER: Need = Need {
     what: "a C compiler",
@@ -92,13 +96,19 @@ fn plan(missing: &[&Need], rights: &Rights) -> Plan {
             ));
         }
     };
-    // Debian's package makes and starts a cluster when it is installed; the tests start their own and need no service.
+    // Debian's packages start what they install, and PostgreSQL's makes a cluster before; the tests start their own and need no service. Whoever installs a
+    // package asks policy-rc.d whether it may start something; a machine that has one keeps its own.
     let script = format!(
         "set -e\n\
          export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1\n\
          if [ ! -e /etc/postgresql-common/createcluster.conf ]; then\n\
          mkdir -p /etc/postgresql-common\n\
          echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf\n\
+         fi\n\
+         if [ ! -e /usr/sbin/policy-rc.d ]; then\n\
+         printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d\n\
+         chmod 755 /usr/sbin/policy-rc.d\n\
+         trap 'rm -f /usr/sbin/policy-rc.d' EXIT\n\
          fi\n\
          apt-get update\n\
          apt-get install -y --no-install-recommends {}\n",
@@ -125,6 +135,13 @@ pub(crate) fn postgres_binaries() -> Option<PathBuf> {
     let number = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
     let newest = versions.filter(|path| path.join("bin/initdb").is_file()).max_by_key(number)?;
     Some(newest.join("bin"))
+}
+
+/// The NATS server's program. Debian keeps it where only root's `PATH` leads.
+pub(crate) fn nats_binary() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    places.find_map(|place| Some(place.join("nats-server")).filter(|file| file.is_file()))
 }
 
 /// Whether this process is root's.
@@ -166,6 +183,15 @@ mod tests {
         let Plan::Install(_, script) = plan(&[&POSTGRES], &ROOT) else { panic!("root asks") };
         let conf = script.find("create_main_cluster = false").unwrap();
         assert!(conf < script.find("apt-get install").unwrap());
+    }
+
+    #[test]
+    fn nothing_is_started_by_a_package() {
+        let Plan::Install(_, script) = plan(&[&NATS], &ROOT) else { panic!("root asks") };
+        assert!(script.ends_with("--no-install-recommends nats-server\n"), "{script}");
+        let policy = script.find("exit 101").unwrap();
+        let gone = script.find("trap 'rm -f /usr/sbin/policy-rc.d' EXIT").unwrap();
+        assert!(policy < gone && gone < script.find("apt-get install").unwrap());
     }
 
     #[test]

@@ -15,7 +15,7 @@ struct Step {
 
 /// Runs the suite.
 pub(crate) fn run(rest: &[&str]) -> Result {
-    needs::ensure(&[needs::COMPILER, needs::POSTGRES, needs::PYTHON])?;
+    needs::ensure(&[needs::COMPILER, needs::POSTGRES, needs::NATS, needs::PYTHON])?;
     let has_nextest = needs::succeeds("cargo", &["nextest", "--version"]);
     for Step { words } in steps(has_nextest, rest) {
         let line = format!("cargo {}", words.join(" "));

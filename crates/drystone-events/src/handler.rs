@@ -115,6 +115,12 @@ trait AnyHandler: Send + Sync {
         tx: &'a mut Tx<'static>,
         message: &'a Envelope,
     ) -> BoxFuture<'a, std::result::Result<(), ApplyError>>;
+
+    /// The event in its text form.
+    fn to_json(&self, data: &Data) -> Result<serde_json::Value>;
+
+    /// The key and the binary form of an event.
+    fn of_json(&self, json: &[u8]) -> Result<(String, Vec<u8>)>;
 }
 
 /// A handler of its event; `S` is `()` where there is no state.
@@ -152,18 +158,28 @@ impl<E: Event, S: Send + Sync + 'static, H: HandlerOf<S, E>> AnyHandler for Of<E
         message: &'a Envelope,
     ) -> BoxFuture<'a, std::result::Result<(), ApplyError>> {
         Box::pin(async move {
-            let event = decode::<E>(message).map_err(ApplyError::Undecodable)?;
+            let event = decode::<E>(&message.data).map_err(ApplyError::Undecodable)?;
             match AssertUnwindSafe(self.handler.run(&self.state, tx, event)).catch_unwind().await {
                 Ok(done) => done.map_err(ApplyError::Handler),
                 Err(panic) => Err(ApplyError::Handler(panicked(type_name::<H>(), panic.as_ref()))),
             }
         })
     }
+
+    fn to_json(&self, data: &Data) -> Result<serde_json::Value> {
+        let event = decode::<E>(data)?;
+        serde_json::to_value(&event).map_err(|cause| Error::internal(format!("{} has no JSON form: {cause}", E::TYPE)))
+    }
+
+    fn of_json(&self, json: &[u8]) -> Result<(String, Vec<u8>)> {
+        let event = decode::<E>(&Data::Json(json.to_vec().into()))?;
+        Ok((event.key(), event.encode_to_vec()))
+    }
 }
 
 /// Durable delivery always decodes, also within one process: what does not survive encoding is found out in the first test.
-fn decode<E: Event>(message: &Envelope) -> Result<E> {
-    match &message.data {
+fn decode<E: Event>(data: &Data) -> Result<E> {
+    match data {
         Data::Protobuf(bytes) => E::from_binary(bytes.clone(), E::TYPE),
         Data::Json(bytes) => serde_json::from_slice(bytes).map_err(|cause| {
             Error::invalid_argument(format!("a message is not a {}: {cause}", E::TYPE)).caused_by(cause)
@@ -201,6 +217,24 @@ impl Handlers {
     /// The types of event that are handled.
     pub fn types(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.0.keys().copied()
+    }
+
+    /// An event in its text form, canonical proto3 JSON, as its handler would read it; `None` if nobody handles its type.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if the data is not such an event.
+    #[must_use]
+    pub fn to_json(&self, event_type: &str, data: &Data) -> Option<Result<serde_json::Value>> {
+        Some(self.0.get(event_type)?.to_json(data))
+    }
+
+    /// The key and the binary form of an event that is given in its text form; `None` if nobody handles its type.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if the text is not such an event.
+    #[must_use]
+    pub fn of_json(&self, event_type: &str, json: &[u8]) -> Option<Result<(String, Vec<u8>)>> {
+        Some(self.0.get(event_type)?.of_json(json))
     }
 
     /// Runs the handler of a message; one of a type that nobody handles is done with.

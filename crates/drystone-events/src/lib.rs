@@ -36,6 +36,8 @@ mod link;
 mod locks;
 mod metrics;
 pub mod nats;
+mod nats_link;
+pub mod operate;
 mod publish;
 mod pump;
 mod receiver;
@@ -44,11 +46,14 @@ mod retention;
 mod retrier;
 mod schedule;
 mod stored;
+mod subscription;
 
 pub use clock::{Clock, HomeClock};
 pub use consumer::Consumer;
 pub use envelope::{Data, Envelope};
 pub use failpoint::FAILPOINTS;
+#[cfg(feature = "failpoints")]
+pub use failpoint::{arm, failpoint, repeats};
 pub use fence::{Fence, Look};
 pub use handler::{Handler, HandlerWith, Handlers};
 pub use link::{Deliver, Push};
@@ -61,3 +66,4 @@ pub use retention::Retention;
 pub use retrier::{Retried, Retrier};
 pub use schedule::Schedule;
 pub use stored::StoredInbox;
+pub use subscription::{Source, Subscription};

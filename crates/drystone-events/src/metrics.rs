@@ -41,6 +41,8 @@ pub struct ConsumerMetrics {
     pub applied: Count,
     /// Messages that had arrived before.
     pub repeated: Count,
+    /// Messages of a broker that were no events, and were left out.
+    pub malformed: Count,
     /// Messages that were held back when they arrived.
     pub held: Count,
     /// Attempts at messages that were held back.

@@ -64,6 +64,7 @@ impl Publish for Tx<'_> {
         let Message { id, key, data, created, trace } = Message::of(self, &event)?;
         self.query(SCHEDULE).bind((id, E::TYPE, key, data, created, trace, micros(due))).queue();
         self.announce();
+        failpoint("schedule.queued");
         Ok(id)
     }
 }

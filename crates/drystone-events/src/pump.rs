@@ -16,7 +16,7 @@ use drystone_call::{Error, PlatformReason, Result, TenantId};
 use crate::Envelope;
 use crate::clock::{Clock, after};
 use crate::engine::{Claim, Link, Outbox, Progress, Scan};
-use crate::failpoint::failpoint;
+use crate::failpoint::{broken, failpoint};
 use crate::metrics::PumpMetrics;
 
 /// How many messages are read at once,
@@ -133,6 +133,10 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
             let more = batch.len() == limit;
             let reached = if more { batch.last().map_or(settled, |last| last.seq) } else { settled };
             self.metrics.oldest.set(batch.first().map_or(0, |first| first.time));
+            if broken("ack-first") {
+                self.moved(reached);
+                self.store().await?;
+            }
             self.hand_over(batch, position).await?;
             self.moved(reached);
             if self.claimed.as_ref().is_some_and(|claimed| claimed.unsaved >= SAVE_AFTER) && !self.store().await?

@@ -12,7 +12,7 @@ use drystone_call::{Code, Error, Result, TenantId};
 
 use crate::clock::Clock;
 use crate::engine::{ApplyError, Hold, HeldState, Inbox, InboxTx};
-use crate::failpoint::failpoint;
+use crate::failpoint::{failpoint, note_repeats};
 use crate::locks::Locks;
 use crate::metrics::ConsumerMetrics;
 use crate::schedule::Schedule;
@@ -146,6 +146,7 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
         failpoint("handle.committed");
         self.metrics.applied.add(counts.applied);
         self.metrics.repeated.add(counts.repeated);
+        note_repeats(counts.repeated);
         self.metrics.held.add(counts.held);
         Ok(Together::Done(done))
     }
@@ -175,8 +176,10 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
         let mut tx = self.inbox.begin(tenant).await?;
         if tx.record(&[message.id]).await?.is_empty() {
             self.metrics.repeated.add(1);
+            note_repeats(1);
             return Ok(Ok(()));
         }
+        failpoint("handle.recorded");
         // Between the batch and now another process may have held the key.
         let held = !tx.held_keys(&message.source, BTreeSet::from([&*message.key])).await?.is_empty();
         if held {
@@ -184,8 +187,10 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
         } else if let Err(failed) = tx.apply(message).await {
             return Ok(Err(failed));
         }
+        failpoint("handle.applied");
         match tx.commit().await {
             Ok(()) => {
+                failpoint("handle.committed");
                 if held { &self.metrics.held } else { &self.metrics.applied }.add(1);
                 Ok(Ok(()))
             }
@@ -202,6 +207,7 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
             return Ok(());
         }
         tx.hold(message, &hold).await?;
+        failpoint("hold.written");
         tx.commit().await?;
         failpoint("hold.stored");
         self.metrics.held.add(1);

@@ -21,6 +21,7 @@ use crate::clock::{Clock as _, HomeClock};
 use crate::consumer::until;
 use crate::link::{Deliver, Push};
 use crate::metrics::{FenceMetrics, PumpMetrics};
+use crate::nats_link::NatsLink;
 
 /// Where a module's messages go.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct Target {
 pub enum Way {
     /// By a call, in this process or to another.
     Push(Arc<dyn Deliver>),
+    /// Into the module's stream of a NATS server.
+    Nats(crate::nats::NatsBroker),
 }
 
 /// What a relay carries, and where to.
@@ -66,15 +69,29 @@ pub(crate) struct Parts {
     pub(crate) fence: Arc<FenceMetrics>,
     /// Counts an operator's changes of positions: pumps then learn anew where they stand.
     pub(crate) changed: watch::Sender<u64>,
+    /// How long a claim on PostgreSQL lives, where a test does not want to wait.
+    pub(crate) claim_lives: Option<Duration>,
 }
 
 impl Relay {
     /// A relay; nothing runs yet.
     #[must_use]
     pub fn new(config: RelayConfig) -> Self {
+        Self::claiming(config, None)
+    }
+
+    /// A relay whose claims on PostgreSQL live for so long.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_claims_that_live(config: RelayConfig, lives: Duration) -> Self {
+        Self::claiming(config, Some(lives))
+    }
+
+    fn claiming(config: RelayConfig, claim_lives: Option<Duration>) -> Self {
         let pumps = config.targets.iter().map(|target| (target.name.clone(), Arc::default())).collect();
         let (changed, _) = watch::channel(0);
-        Self(Arc::new(Parts { config, pumps, fence: Arc::default(), changed }))
+        Self(Arc::new(Parts { config, pumps, fence: Arc::default(), changed, claim_lives }))
     }
 
     /// The module whose messages it carries.
@@ -132,6 +149,15 @@ impl Relay {
             match &target.way {
                 Way::Push(to) => {
                     let link = Push::new(Arc::clone(to));
+                    match settled {
+                        Some(settled) => spawn(Box::pin(postgres::pump(parts, at, link, settled))),
+                        None => spawn(Box::pin(sqlite::pump(parts, at, link))),
+                    }
+                }
+                Way::Nats(broker) => {
+                    let link = NatsLink::new(broker, self.module());
+                    let changed = parts.changed.clone();
+                    spawn(Box::pin(link.clone().watch(self.module().to_owned(), changed)));
                     match settled {
                         Some(settled) => spawn(Box::pin(postgres::pump(parts, at, link, settled))),
                         None => spawn(Box::pin(sqlite::pump(parts, at, link))),

@@ -83,7 +83,9 @@ impl<I: Inbox, C: Clock> Retrier<I, C> {
         let hold = receiver.failed_hold(held.hold.attempts + 1, &failed);
         let mut tx = receiver.inbox.begin(tenant).await?;
         tx.change(held.place, &hold).await?;
+        failpoint("retry.written");
         tx.commit().await?;
+        failpoint("retry.stored");
         receiver.tell(tenant, &held.message, &hold);
         Ok(Some(if hold.state == HeldState::Parked { Retried::Parked } else { Retried::Later(hold.due) }))
     }

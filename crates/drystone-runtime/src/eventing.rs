@@ -7,22 +7,28 @@ use std::time::Duration;
 use drystone_call::{AnyChannel as _, Channel, ContractClient, Mount, Target as Bound};
 use drystone_events::delivery::v1::{DeliveryClient, DeliveryServer};
 use drystone_events::delivery::{self, Deliveries, RemoteConsumer};
-use drystone_events::{Consumer, Deliver, Relay, RelayConfig, Retention, Schedule, Target, Way};
+use drystone_events::nats::{NatsBroker, NatsConfig};
+use drystone_events::{
+    Consumer, Deliver, Relay, RelayConfig, Retention, Schedule, Source, Subscription, Target, Way,
+};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::StartError;
-use crate::graph::{Graph, Subscription};
+use crate::graph::{self, Graph};
 use crate::module::ModulePlan;
 use crate::remotes::Remotes;
 use crate::settings::Settings;
+use crate::stores::whole;
 use crate::surroundings::Surroundings;
 
 /// `[events]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventSettings {
+    /// `embedded`, or the URL of a NATS server.
+    broker: String,
     /// Days that messages are kept in outboxes.
     retention_days: u64,
     /// Attempts at a message before its key is parked.
@@ -52,7 +58,29 @@ impl EventSettings {
             );
             return Err(read.wrong(settings, problem));
         }
+        if !read.is_embedded() && !["nats://", "tls://"].iter().any(|scheme| read.broker.starts_with(scheme)) {
+            let problem = "events.broker is neither `embedded` nor begins with `nats://` or `tls://`".to_owned();
+            return Err(read.wrong(settings, problem));
+        }
         Ok(read)
+    }
+
+    fn is_embedded(&self) -> bool {
+        self.broker == "embedded"
+    }
+
+    /// Begins to connect to the broker, if there is one.
+    async fn connect(&self, app: &str) -> Result<Option<NatsBroker>, StartError> {
+        if self.is_embedded() {
+            return Ok(None);
+        }
+        let config = NatsConfig {
+            url: self.broker.clone().into(),
+            application: app.to_owned(),
+            retention: self.retention().outbox(),
+        };
+        let broker = NatsBroker::connect(config).await;
+        broker.map(Some).map_err(|error| StartError::part("the broker of events", whole(&error)))
     }
 
     fn wrong(&self, settings: &Settings, problem: String) -> StartError {
@@ -84,20 +112,27 @@ pub(crate) struct Parts<'a> {
 }
 
 /// The consumers of a process, and how other processes reach them.
-#[derive(Default)]
 pub(crate) struct Eventing {
     pub(crate) consumers: Vec<Consumer>,
     pub(crate) mount: Option<Mount>,
+    broker: Option<NatsBroker>,
+    /// A name for this process that no other has.
+    owner: Arc<str>,
 }
 
 impl Eventing {
     /// The consumers of the hosted modules.
-    pub(crate) fn of(parts: &Parts<'_>) -> Result<Self, StartError> {
+    pub(crate) async fn of(parts: &Parts<'_>) -> Result<Self, StartError> {
         let settings = EventSettings::read(parts.settings)?;
+        let broker = settings.connect(parts.app).await?;
         let mut consumers = Vec::new();
         for plan in &parts.plans {
             let home = parts.surroundings.home(&plan.name);
             for (name, handlers) in &plan.consumers {
+                if let (Some(event), None) = (plan.outside_types(name).next(), &broker) {
+                    let problem = format!("`{name}` handles {event} from outside, which needs a broker: set events.broker");
+                    return Err(StartError::Wiring { module: plan.name.to_string(), problem });
+                }
                 let store = plan.store.clone();
                 let (schedule, retention) = (settings.schedule(), settings.retention());
                 consumers.push(Consumer::new(name, handlers.clone(), store, Arc::clone(&home), schedule, retention));
@@ -107,18 +142,22 @@ impl Eventing {
             let served = DeliveryServer::new(Deliveries::new(parts.app, consumers.iter().cloned()));
             served.mount(parts.surroundings.home("events"), None)
         });
-        Ok(Self { consumers, mount })
+        // Two processes of one name are two owners, and so is one that was started again.
+        let owner = format!("{}/{}", parts.process, uuid::Uuid::new_v4().simple()).into();
+        Ok(Self { consumers, mount, broker, owner })
     }
 
     /// The relays of the hosted modules that publish.
     pub(crate) fn relays(&self, parts: &Parts<'_>, remotes: &mut Remotes) -> Result<Vec<Relay>, StartError> {
         let settings = EventSettings::read(parts.settings)?;
-        // Two processes of one name are two owners, and so is one that was started again.
-        let owner: Arc<str> = format!("{}/{}", parts.process, uuid::Uuid::new_v4().simple()).into();
         let mut relays = Vec::new();
         for plan in parts.plans.iter().filter(|plan| !plan.publishes.is_empty()) {
             let mut targets = Vec::new();
-            for (consumer, wanted) in by_consumer(&parts.graph.subscriptions, &plan.name) {
+            if let Some(broker) = &self.broker {
+                targets.push(Target { name: "nats".to_owned(), types: None, way: Way::Nats(broker.clone()) });
+            }
+            let embedded = self.broker.is_none();
+            for (consumer, wanted) in by_consumer(&parts.graph.subscriptions, &plan.name).into_iter().filter(|_| embedded) {
                 let types = Some(wanted.iter().map(|s| s.event_type.to_owned()).collect());
                 let way = Way::Push(self.way_to(parts, plan, wanted[0], remotes)?);
                 targets.push(Target { name: consumer.to_owned(), types, way });
@@ -128,7 +167,7 @@ impl Eventing {
                 home: parts.surroundings.home(&plan.name),
                 targets,
                 retention: settings.retention(),
-                owner: Arc::clone(&owner),
+                owner: Arc::clone(&self.owner),
             }));
         }
         Ok(relays)
@@ -138,7 +177,7 @@ impl Eventing {
         &self,
         parts: &Parts<'_>,
         plan: &ModulePlan,
-        to: &Subscription,
+        to: &graph::Subscription,
         remotes: &mut Remotes,
     ) -> Result<Arc<dyn Deliver>, StartError> {
         if let Some(here) = self.consumers.iter().find(|consumer| *consumer.name() == *to.consumer) {
@@ -152,13 +191,44 @@ impl Eventing {
         Ok(Arc::new(RemoteConsumer::new(parts.app, &to.consumer, client, home)))
     }
 
-    /// Sets relays and consumers going.
+    /// What the hosted consumers read from the broker, if there is one.
+    pub(crate) fn subscriptions(&self, parts: &Parts<'_>) -> Vec<Subscription> {
+        let Some(broker) = &self.broker else { return Vec::new() };
+        let mut found = Vec::new();
+        for consumer in &self.consumers {
+            let mut sources: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+            for edge in parts.graph.subscriptions.iter().filter(|edge| *edge.consumer == *consumer.name()) {
+                sources.entry(&edge.from).or_default().push(edge.event_type.to_owned());
+            }
+            let plan = parts.plans.iter().find(|plan| *plan.name == *consumer.module());
+            let outside: Vec<String> = plan
+                .into_iter()
+                .flat_map(|plan| plan.outside_types(consumer.name()).map(str::to_owned))
+                .collect();
+            let modules =
+                sources.into_iter().map(|(module, types)| (Source::Module(module.to_owned()), types));
+            let outside = (!outside.is_empty()).then_some((Source::Outside, outside));
+            found.extend(modules.chain(outside).map(|(source, types)| Subscription {
+                consumer: consumer.clone(),
+                broker: broker.clone(),
+                source,
+                types,
+                owner: Arc::clone(&self.owner),
+                metrics: Arc::default(),
+            }));
+        }
+        found
+    }
+
+    /// Sets relays, consumers and subscriptions going.
     pub(crate) fn go_on(
         &self,
         relays: &[Relay],
+        subscriptions: &[Subscription],
         stopping: &watch::Receiver<bool>,
     ) -> Result<Vec<JoinHandle<()>>, StartError> {
         let mut tasks: Vec<_> = self.consumers.iter().flat_map(|consumer| consumer.start(stopping)).collect();
+        tasks.extend(subscriptions.iter().map(|subscription| subscription.clone().start(stopping)));
         for relay in relays {
             let started = relay.start(stopping);
             let part = || format!("the relay of module `{}`", relay.module());
@@ -169,8 +239,8 @@ impl Eventing {
 }
 
 /// The subscriptions to a module, by consumer.
-fn by_consumer<'g>(all: &'g [Subscription], from: &str) -> BTreeMap<&'g str, Vec<&'g Subscription>> {
-    let mut found: BTreeMap<&str, Vec<&Subscription>> = BTreeMap::new();
+fn by_consumer<'g>(all: &'g [graph::Subscription], from: &str) -> BTreeMap<&'g str, Vec<&'g graph::Subscription>> {
+    let mut found: BTreeMap<&str, Vec<&graph::Subscription>> = BTreeMap::new();
     for subscription in all.iter().filter(|subscription| *subscription.from == *from) {
         found.entry(&subscription.consumer).or_default().push(subscription);
     }

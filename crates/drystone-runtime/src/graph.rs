@@ -114,7 +114,7 @@ impl Graph {
             for (consumer, handlers) in &plan.consumers {
                 for event_type in handlers.types() {
                     let Some(from) = publishers.get(event_type) else {
-                        if partial {
+                        if partial || plan.outside_types(consumer).any(|outside| outside == event_type) {
                             continue;
                         }
                         return Err(StartError::NotPublished {

@@ -50,7 +50,7 @@ pub(crate) struct Host {
     mounts: BTreeMap<&'static str, Mount>,
     stores: Vec<(Arc<str>, Store)>,
     pub(crate) internal: Option<(InternalServer, ProcessIdentity)>,
-    eventing: Eventing,
+    eventing: Option<Eventing>,
 }
 
 impl Host {
@@ -74,11 +74,11 @@ impl Host {
             mounts: BTreeMap::new(),
             stores: Vec::new(),
             internal: None,
-            eventing: Eventing::default(),
+            eventing: None,
         };
         host.open_stores().await?;
         host.mount();
-        host.eventing = host.eventing()?;
+        host.eventing = Some(Eventing::of(&host.parts()).await?);
         if topology.is_split() {
             host.internal = Some(host.open_port().await?);
         }
@@ -95,10 +95,6 @@ impl Host {
             graph: &self.graph,
             plans: self.plans.iter().filter(|plan| self.hosts(&plan.name)).collect(),
         }
-    }
-
-    fn eventing(&self) -> Result<Eventing, StartError> {
-        Eventing::of(&self.parts())
     }
 
     fn hosts(&self, module: &str) -> bool {
@@ -168,7 +164,9 @@ impl Host {
         let mut remotes = Remotes::new(&self, addresses);
         let (metrics, targets) = self.bind_edges(&outside, &mut remotes)?;
         let (stopper, stopping) = watch::channel(false);
-        let relays = self.eventing.relays(&self.parts(), &mut remotes)?;
+        let eventing = self.eventing.take().expect("prepared before");
+        let relays = eventing.relays(&self.parts(), &mut remotes)?;
+        let subscriptions = eventing.subscriptions(&self.parts());
         let tasks = self.take_tasks();
         tasks.start(&stopping).await?;
         let mut running = Running::new(self.process.name.clone(), stopper, self.surroundings.home(GATEWAY));
@@ -176,7 +174,7 @@ impl Host {
         running.clock = self.surroundings.manual.clone();
         running.edges = metrics;
         running.targets = targets;
-        running.internal = self.serve_internal(stopping.clone(), running.drain);
+        running.internal = self.serve_internal(eventing.mount.as_ref(), stopping.clone(), running.drain);
         running.remotes = remotes.into_made();
         running.stores = self.stores.clone();
         running.admin = Some(self.open_admin(stopping.clone())?);
@@ -187,9 +185,10 @@ impl Host {
             running.open_entrance(entrance, listen, stopping.clone()).await?;
         }
         running.tasks = tasks.go_on(&stopping);
-        running.tasks.extend(self.eventing.go_on(&relays, &stopping)?);
+        running.tasks.extend(eventing.go_on(&relays, &subscriptions, &stopping)?);
         running.relays = relays;
-        running.consumers = self.eventing.consumers.clone();
+        running.consumers = eventing.consumers;
+        running.subscriptions = subscriptions;
         Ok(running)
     }
 
@@ -246,6 +245,7 @@ impl Host {
 
     fn serve_internal(
         &mut self,
+        deliveries: Option<&Mount>,
         mut stopping: watch::Receiver<bool>,
         drain: Duration,
     ) -> Option<JoinHandle<()>> {
@@ -254,7 +254,7 @@ impl Host {
         let declared = declared.chain(self.graph.subscriptions.iter().map(|s| (&*s.from, delivery::contract())));
         let edges: EdgeSet =
             declared.chain(self.mounts.keys().map(|contract| (GATEWAY, *contract))).collect();
-        let mounts = self.mounts.values().chain(&self.eventing.mount);
+        let mounts = self.mounts.values().chain(deliveries);
         let services = mounts.map(|mount| Arc::clone(mount.dispatch())).collect();
         let stop = async move {
             // An error means that nobody is left to say so.

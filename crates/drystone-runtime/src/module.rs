@@ -89,6 +89,7 @@ impl Module {
                 background: Vec::new(),
                 publishes: BTreeSet::new(),
                 consumers: BTreeMap::new(),
+                outside: BTreeSet::new(),
             }),
         };
         (self.wire)(&mut wire);
@@ -132,6 +133,15 @@ pub(crate) struct ModulePlan {
     pub(crate) publishes: BTreeSet<&'static str>,
     /// Its consumers by name.
     pub(crate) consumers: BTreeMap<String, Handlers>,
+    /// What they take from producers outside: consumer and type.
+    pub(crate) outside: BTreeSet<(String, &'static str)>,
+}
+
+impl ModulePlan {
+    /// The types that a consumer takes from producers outside.
+    pub(crate) fn outside_types<'p>(&'p self, consumer: &'p str) -> impl Iterator<Item = &'static str> + 'p {
+        self.outside.iter().filter(move |(name, _)| name == consumer).map(|(_, event)| *event)
+    }
 }
 
 /// Declares what one module serves and needs.
@@ -202,6 +212,14 @@ impl Wire<'_> {
     /// As [`Wire::handle`], for a handler with state: an `async fn(&S, &mut Tx<'_>, E) -> Result<()>`.
     pub fn handle_with<E: Event, S: Send + Sync + 'static>(&self, state: S, handler: impl HandlerWith<S, E>) {
         self.add_handler(&self.name.clone(), E::TYPE, |handlers| handlers.add_with::<E, S>(state, handler));
+    }
+
+    /// As [`Wire::handle`], for events that no module publishes: producers outside the application send them to its broker, as CloudEvents whose `type` is
+    /// that of `E`. Needs `events.broker`.
+    pub fn handle_outside<E: Event>(&self, handler: impl Handler<E>) {
+        let name = self.name.to_string();
+        self.add_handler(&name, E::TYPE, |handlers| handlers.add::<E>(handler));
+        self.plan.borrow_mut().outside.insert((name, E::TYPE));
     }
 
     /// Another consumer of the module beside the one that [`Wire::handle`] adds to: with a position, a retry schedule and held messages of its own, so

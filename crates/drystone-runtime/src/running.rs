@@ -12,7 +12,7 @@ use drystone_call::{
     AnyChannel as _, Channel, Context, ContractClient, Dispatch, EdgeMetrics, Home, ManualClock, Principal,
     Result, ServiceDef as _, Target, TenantId,
 };
-use drystone_events::{Consumer, Relay};
+use drystone_events::{Consumer, Relay, Subscription};
 use drystone_gateway::Gateway;
 use drystone_store::Store;
 use drystone_transport::{GATEWAY, RemoteModule};
@@ -42,6 +42,7 @@ pub struct Running {
     pub(crate) stores: Vec<(Arc<str>, Store)>,
     pub(crate) relays: Vec<Relay>,
     pub(crate) consumers: Vec<Consumer>,
+    pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) admin: Option<(Socket, JoinHandle<()>)>,
     gateway: Option<Gateway>,
     serving: Option<(SocketAddr, JoinHandle<()>)>,
@@ -64,6 +65,7 @@ impl Running {
             stores: Vec::new(),
             relays: Vec::new(),
             consumers: Vec::new(),
+            subscriptions: Vec::new(),
             admin: None,
             gateway: None,
             serving: None,
@@ -206,6 +208,12 @@ impl Running {
     #[must_use]
     pub fn consumers(&self) -> &[Consumer] {
         &self.consumers
+    }
+
+    /// What the hosted consumers read from the broker, if there is one.
+    #[must_use]
+    pub fn subscriptions(&self) -> &[Subscription] {
+        &self.subscriptions
     }
 
     /// Stops in order: no new calls, calls in progress finish within the drain time, background work ends, stores close.

@@ -48,8 +48,10 @@ async fn an_owner_migrates_in_one_transaction_beside_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_modules_role_has_what_it_needs_and_nothing_else() {
-    run! { rights: a_role_has_what_it_needs_and_nothing_else a_role_reaches_nothing_of_another_module
-    a_relay_sees_the_events_of_all_tenants_and_nothing_else }
+    run! {
+        rights: a_role_has_what_it_needs_and_nothing_else a_role_reaches_nothing_of_another_module
+            a_relay_sees_the_events_of_all_tenants_and_nothing_else nobody_becomes_a_relay
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,8 @@
 //!
 //! * [`TestApp`]: modules under a chosen [`Runner`], with stores of their own [`On`] a chosen database, seeded ids and a clock that stands still; other
 //!   modules faked where a test wants that. [`under_every_runner!`] runs one test function under all of them, [`on_both_databases!`] also on both databases.
+//!   Its [`TestApp::published`] shows what they published, its [`TestApp::deliver`] hands them an event.
+//! * [`eventually`]: waits for a condition, within a bound.
 //! * [`Program`]: a real binary as a child process, found ready by what it prints, killed when the test ends.
 //! * [`Http`]: a small HTTP client whose answers are easy to compare.
 //! * `Postgres` (feature `services`): a real PostgreSQL as a child process, which a test may restart and whose backends it may kill.
@@ -25,6 +27,8 @@ mod cancel;
 #[cfg(feature = "services")]
 mod disk;
 #[cfg(feature = "app")]
+mod eventually;
+#[cfg(feature = "app")]
 mod http;
 #[cfg(feature = "services")]
 mod nats;
@@ -34,6 +38,8 @@ mod pg_proxy;
 mod postgres;
 #[cfg(feature = "app")]
 mod program;
+#[cfg(feature = "sim")]
+pub mod sim;
 #[cfg(feature = "app")]
 mod test_app;
 #[cfg(feature = "app")]
@@ -47,9 +53,11 @@ pub use cancel::{Dropped, drop_at_every_await, poll_and_drop, poll_once};
 #[cfg(feature = "services")]
 pub use disk::Disk;
 #[cfg(feature = "app")]
+pub use eventually::eventually;
+#[cfg(feature = "app")]
 pub use http::{Answer, Http};
 #[cfg(feature = "services")]
-pub use nats::Nats;
+pub use nats::{Nats, NatsSnapshot};
 #[cfg(all(feature = "app", feature = "services"))]
 pub use pg_proxy::{PostgresProxy, Withhold};
 #[cfg(feature = "services")]

@@ -124,6 +124,31 @@ impl Nats {
         self.start_again()
     }
 
+    /// Keeps what the server has on its disk now, to go back to. The server is killed for it and started again.
+    ///
+    /// # Errors
+    /// If it cannot be copied, or the server does not start.
+    pub fn snapshot(&self) -> io::Result<NatsSnapshot> {
+        self.kill();
+        let kept = TempDir::with_prefix("drystone-nats-")?;
+        copy(&self.dir.join("data"), &kept.path().join("data"))?;
+        self.start_again()?;
+        Ok(NatsSnapshot(kept))
+    }
+
+    /// Kills the server and starts it with what it had then: as if all that came after had been acknowledged and never reached the disk.
+    ///
+    /// # Errors
+    /// If it cannot be copied, or the server does not start.
+    pub fn go_back(&self, snapshot: &NatsSnapshot) -> io::Result<()> {
+        if self.is_running() {
+            self.kill();
+        }
+        fs::remove_dir_all(self.dir.join("data"))?;
+        copy(&snapshot.0.path().join("data"), &self.dir.join("data"))?;
+        self.start_again()
+    }
+
     /// Whether the server was started and not killed.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -181,6 +206,20 @@ impl Drop for Nats {
             let _ = server.wait();
         }
     }
+}
+
+/// What a server had on its disk.
+#[derive(Debug)]
+pub struct NatsSnapshot(TempDir);
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() { copy(&from, &to)? } else { fs::copy(from, to).map(drop)? }
+    }
+    Ok(())
 }
 
 /// The server's program. Debian keeps it where only root's `PATH` leads.

@@ -1,5 +1,7 @@
 //! Modules under a chosen runner, inside the test's process.
 
+mod events;
+
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 

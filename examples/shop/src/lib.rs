@@ -1,4 +1,4 @@
-//! The reference application: users, inventory, orders and payments.
+//! The reference application: users, inventory, payments, orders and notifications.
 //!
 //! A library as well as a binary, so that tests start the very application that the binary runs.
 
@@ -13,6 +13,7 @@ pub fn app() -> App {
         .module(inventory::module())
         .module(payments::module())
         .module(orders::module())
+        .module(notifications::module())
         .hint("\nTry it:\n")
         .hint("  # place an order, once however often it is sent")
         .hint(
@@ -20,6 +21,7 @@ pub fn app() -> App {
              -d '{\"userId\":\"ada\",\"sku\":\"tea-assam\",\"quantity\":2,\"cardToken\":\"tok_visa\"}'\n",
         )
         .hint("  # read it back\n  curl -s '{gateway}/v1/orders?userId=ada'\n")
+        .hint("  # what its buyer is told\n  curl -s '{gateway}/v1/notifications?userId=ada'\n")
         .hint("  # two units fewer are available\n  curl -s {gateway}/v1/stock/tea-assam\n")
         .hint("With \"cardToken\":\"tok_declined\" and another key the card is declined, and the stock is back.")
 }

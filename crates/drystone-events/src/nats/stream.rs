@@ -15,6 +15,9 @@ use super::connection::Connection;
 /// How much longer than the outbox a stream keeps its messages.
 const LONGER: Duration = Duration::from_secs(3600);
 
+/// How long the server remembers ids that no message has twice.
+const WINDOW: Duration = Duration::from_secs(1);
+
 /// The server's codes for a stream that is not there, and for one that is.
 const NOT_FOUND: u64 = 10059;
 const NAME_IN_USE: u64 = 10058;
@@ -54,6 +57,7 @@ impl Spec {
             "discard": "old",
             "num_replicas": 1,
             "max_age": nanos(self.max_age),
+            "duplicate_window": nanos(WINDOW),
         })
     }
 }

@@ -1,19 +1,26 @@
 //! Writing to a module's stream: in order, once, and by one writer at a time.
 //!
-//! Each message says after which number it must stand (`Nats-Expected-Last-Sequence`). So a batch can be on its way as a whole: if one of it is lost, those after it are
-//! refused, and so is everything of a writer that does not know what another has written. Messages carry no `Nats-Msg-Id`: the server
-//! would answer one that it has seen with an acknowledgement and store nothing, the next would not stand where it says, and every batch sent
-//! again within two minutes would fail; the inbox does that work, for longer.
+//! The first message of a batch says after which number it must stand (`Nats-Expected-Last-Sequence`), and each of the others also behind which message
+//! (`Nats-Expected-Last-Msg-Id`). So a batch can be on its way as a whole: if one of it is lost or refused, so are all behind it. The number alone
+//! would not do. A batch of five from a writer that believes the stream to be empty, when another has put three there: its fourth
+//! says "after number 3", and would be taken.
+//!
+//! The ids are of one attempt (`Nats-Msg-Id`): none is ever sent twice. An id of the event itself would wake the server's own deduplication: a message that
+//! it has seen within its window is acknowledged and not stored, and the chain behind it breaks. The inbox does that work, for longer. For the same reason streams
+//! are made with a short window: it is the time for which the server keeps every id in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::header::HeaderMap;
+use async_nats::header::{
+    HeaderMap, NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID,
+};
 use async_nats::{HeaderName, HeaderValue, Message, StatusCode, Subject, Subscriber};
 use drystone_call::{Code, Error, Result};
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::connection::Connection;
 use super::stream::{Answer, Spec, is_word};
@@ -22,8 +29,9 @@ use crate::cloudevents::{Binary, Codec};
 
 /// How long the server may take to acknowledge the next message.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The server's code for a message that does not stand where it says.
+/// The server's codes for a message that does not stand where it says.
 const WRONG_SEQUENCE: u64 = 10071;
+const WRONG_MESSAGE: u64 = 10070;
 
 /// Where a stream ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +80,8 @@ pub struct StreamWriter {
     /// What every subject begins with.
     prefix: String,
     codec: Codec,
+    /// What the ids of its messages begin with: no other writer has it.
+    name: String,
     acknowledgements: Mutex<Acknowledgements>,
 }
 
@@ -100,7 +110,7 @@ struct Stored {
 impl StreamWriter {
     pub(super) fn new(connection: Arc<Connection>, spec: Spec, codec: Codec) -> Self {
         let prefix = spec.subjects.trim_end_matches('>').to_owned();
-        Self { connection, spec, prefix, codec, acknowledgements: Mutex::default() }
+        Self { connection, spec, prefix, codec, name: Uuid::new_v4().simple().to_string(), acknowledgements: Mutex::default() }
     }
 
     /// Where the stream ends. Makes it if it is not there.
@@ -156,9 +166,9 @@ impl StreamWriter {
             size += name.len() + value.len() + 4;
             headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
         }
-        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(before));
-        // What else stands in the message's head.
-        size += 64;
+        headers.insert(NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(before));
+        // What else stands in the message's head: the ids, and the names of three headers.
+        size += 256;
         let most = self.connection.client.max_payload();
         if size > most {
             return Err(Error::new(Code::ResourceExhausted, format!(
@@ -183,7 +193,12 @@ impl StreamWriter {
         tokio::pin!(lost);
         let publish = async {
             let inbox = acknowledgements.begin(client).await?;
-            for (message, at) in outgoing.into_iter().zip(0_usize..) {
+            for (mut message, at) in outgoing.into_iter().zip(0_usize..) {
+                let id = |at: usize| HeaderValue::from(format!("{}.{}.{at}", self.name, acknowledgements.batch));
+                message.headers.insert(NATS_MESSAGE_ID, id(at));
+                if at > 0 {
+                    message.headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, id(at - 1));
+                }
                 let reply = format!("{inbox}.{at}");
                 client.publish_with_reply_and_headers(message.subject, reply, message.headers, message.body).await?;
             }
@@ -220,7 +235,7 @@ impl StreamWriter {
                     return Err(AppendError { stored, why: failure.unwrap_or(why) });
                 }
             };
-            match self.outcome(&message) {
+            match self.outcome(&message, after + at as u64) {
                 Ok(seq) if failure.is_none() && at == next && seq == after + at as u64 + 1 => stored += 1,
                 // Stored behind one that was not: where the stream ends now is all that it tells.
                 Ok(seq) => failure = Some(AppendFailure::WrongSequence { last: seq }),
@@ -239,7 +254,7 @@ impl StreamWriter {
     }
 
     /// What the server says became of a message.
-    fn outcome(&self, message: &Message) -> Result<u64, AppendFailure> {
+    fn outcome(&self, message: &Message, expected: u64) -> Result<u64, AppendFailure> {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return Err(AppendFailure::NoStream);
         }
@@ -249,6 +264,10 @@ impl StreamWriter {
             Ok(Answer::Refused { error }) if error.err_code == WRONG_SEQUENCE => {
                 let last = error.description.rsplit(' ').next().and_then(|number| number.parse().ok());
                 Err(AppendFailure::WrongSequence { last: last.unwrap_or_default() })
+            }
+            // The number was right, but somebody else's message has it.
+            Ok(Answer::Refused { error }) if error.err_code == WRONG_MESSAGE => {
+                Err(AppendFailure::WrongSequence { last: expected })
             }
             Ok(Answer::Refused { error }) => Err(unavailable(format!("refuses a message: {}", error.description))),
             Err(error) => Err(unavailable(format!("acknowledges in words that are not known: {error}"))),

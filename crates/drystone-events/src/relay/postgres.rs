@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Parts, back_off};
 use crate::clock::Clock as _;
 use crate::engine::Link;
+use crate::failpoint::or_in_haste;
 use crate::pump::{Drained, Pump};
 use crate::stored::{PostgresLane, blocker, look};
 use crate::Fence;
@@ -21,11 +22,11 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// A fence that has waited this long is looked into.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 /// How often a pump that another process has is asked for.
-const ELSEWHERE: Duration = Duration::from_secs(2);
+const ELSEWHERE: Duration = or_in_haste(Duration::from_secs(2), Duration::from_millis(100));
 /// How long a drained pump waits before it stores its position, since more may come at once.
 const SAVE_AFTER: Duration = Duration::from_millis(200);
 /// How often an idle pump's claim is renewed.
-const RENEW: Duration = Duration::from_secs(4);
+const RENEW: Duration = or_in_haste(Duration::from_secs(4), Duration::from_millis(300));
 
 /// Settles what is published, and tells the pumps.
 pub(super) async fn settle(parts: Arc<Parts>, settled: watch::Sender<i64>) {
@@ -85,10 +86,11 @@ impl Waiting {
         if since.elapsed() < LONG_WAIT || !self.looks.is_multiple_of(10) {
             return;
         }
-        let Ok(Some((pid, who))) = blocker(&parts.config.store, &parts.config.home).await else { return };
+        let Ok(Some(who)) = blocker(&parts.config.store, &parts.config.home).await else { return };
+        let pid = who.pid;
         parts.fence.blocker.set(i64::from(pid));
         if !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(target: "drystone::events", module = parts.config.store.module(), pid, who,
+            tracing::warn!(target: "drystone::events", module = parts.config.store.module(), pid, %who,
                 "the relay waits for an older transaction: end it, or `select pg_terminate_backend({pid})`");
         }
     }

@@ -6,6 +6,8 @@ use drystone_call::{Home, Result};
 use drystone_store::Store;
 
 use super::rows::{context, nobody};
+use crate::failpoint::broken;
+use crate::operate::Blocker;
 use crate::{Fence, Look};
 
 /// Looks once: settles what can be, begins the next look if there is something new, and says which is the greatest number that was taken.
@@ -24,21 +26,21 @@ pub(crate) async fn look(store: &Store, home: &Arc<Home>, fence: &mut Fence) -> 
     }
     if fence.pending().is_some() {
         let (xmin,) = tx.query(XMIN).one::<(i64,)>().await?;
-        fence.observe(xmin);
+        fence.observe(if broken("no-fence") { i64::MAX } else { xmin });
     }
     tx.commit().await?;
     Ok(high)
 }
 
-/// The session that has the oldest transaction id, which is the one that the fence waits for: its process id and what is known of it.
+/// The session that has the oldest transaction id, which is the one that the fence waits for.
 ///
 /// Locks on transaction ids are visible to everybody; who it is, only as far as the server lets the relay's role see.
-pub(crate) async fn blocker(store: &Store, home: &Arc<Home>) -> Result<Option<(i32, String)>> {
-    const OLDEST: &str = "select l.pid, concat_ws(', ', a.usename::text, nullif(a.application_name, ''), a.state)
+pub(crate) async fn blocker(store: &Store, home: &Arc<Home>) -> Result<Option<Blocker>> {
+    const OLDEST: &str = "select l.pid, a.usename::text as user, nullif(a.application_name, '') as application, a.state
         from pg_locks l left join pg_stat_activity a on a.pid = l.pid
         where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted and l.pid <> pg_backend_pid()
         order by age(l.transactionid) desc limit 1";
     let mut cx = context(home, &nobody()?)?;
     let mut tx = store.begin_across(&mut cx).await?;
-    tx.query(OLDEST).optional::<(i32, String)>().await
+    tx.query(OLDEST).optional().await
 }

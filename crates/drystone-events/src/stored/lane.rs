@@ -10,16 +10,36 @@ use tokio::sync::watch;
 use super::rows::{OutboxRow, context, json, message, nobody};
 use crate::Envelope;
 use crate::engine::{Claim, Mark, Outbox, Progress, Scan};
+use crate::failpoint::or_in_haste;
 
 /// How long a claim on PostgreSQL lives unless it is renewed.
-const CLAIM_LIVES: Duration = Duration::from_secs(15);
+pub(super) const CLAIM_LIVES: Duration = or_in_haste(Duration::from_secs(15), Duration::from_secs(1));
 
 const BACK: &str = "select seq from drystone_outbox where seq <= $1 order by seq desc limit 1 offset $2";
 
-/// position, epoch, mark, broker_seq
-type PumpRow = (i64, i64, Option<String>, Option<i64>);
+/// Where there is one process, nobody else can have a claim.
+pub(super) const READ_PUMP: &str = "select position, epoch, mark, broker_seq from drystone_pumps where name = $1";
+pub(super) const ADVANCE_ALONE: &str = "insert into drystone_pumps (name, position, epoch, mark, broker_seq)
+    values ($1, $2, $3, $4, $5)
+    on conflict (name) do update set position = excluded.position, mark = excluded.mark, broker_seq = excluded.broker_seq
+    where drystone_pumps.epoch = excluded.epoch";
+/// The server's clock is the only one that all processes share.
+pub(super) const CLAIM: &str = "insert into drystone_pumps as p (name, position, epoch, owner, until)
+    values ($1, 0, 1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint + $3)
+    on conflict (name) do update set epoch = p.epoch + 1, owner = excluded.owner, until = excluded.until
+    where p.owner = excluded.owner or coalesce(p.until, 0) < (extract(epoch from clock_timestamp()) * 1000000)::bigint
+    returning position, epoch, mark, broker_seq";
+pub(crate) const STALLED: &str = "select substr(name, length($1) + 2), position from drystone_pumps
+    where substr(name, 1, length($1) + 1) = $1 || '@'";
+pub(super) const ADVANCE: &str = "update drystone_pumps set position = $3, mark = $4, broker_seq = $5,
+    until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + $6 where name = $1 and epoch = $2";
+pub(super) const STALL: &str = "insert into drystone_pumps (name, position, epoch) values ($1, $2, 0)
+    on conflict (name) do update set position = excluded.position";
 
-fn progress(position: i64, mark: Option<String>, last: Option<i64>) -> Progress {
+/// position, epoch, mark, broker_seq
+pub(super) type PumpRow = (i64, i64, Option<String>, Option<i64>);
+
+pub(super) fn progress(position: i64, mark: Option<String>, last: Option<i64>) -> Progress {
     let mark = mark.map(|stream| Mark { stream, last: last.unwrap_or(0).cast_unsigned() });
     Progress { position, mark }
 }
@@ -85,7 +105,7 @@ impl Outbox for SqliteLane {
         let mut cx = self.context()?;
         let mut tx = self.store.read(&mut cx).await?;
         let row = tx
-            .query("select position, epoch, mark, broker_seq from drystone_pumps where name = $1")
+            .query(READ_PUMP)
             .bind((pump,))
             .optional::<PumpRow>()
             .await?;
@@ -94,14 +114,10 @@ impl Outbox for SqliteLane {
     }
 
     async fn advance(&self, pump: &str, epoch: i64, to: &Progress) -> Result<bool> {
-        const ADVANCE: &str = "insert into drystone_pumps (name, position, epoch, mark, broker_seq)
-            values ($1, $2, $3, $4, $5)
-            on conflict (name) do update set position = excluded.position, mark = excluded.mark, broker_seq = excluded.broker_seq
-            where drystone_pumps.epoch = excluded.epoch";
         let mut cx = self.context()?;
         let mut tx = self.store.begin(&mut cx).await?;
         let (mark, last) = marked(to);
-        let changed = tx.query(ADVANCE).bind((pump, to.position, epoch, mark, last)).execute().await?;
+        let changed = tx.query(ADVANCE_ALONE).bind((pump, to.position, epoch, mark, last)).execute().await?;
         tx.commit().await?;
         Ok(changed == 1)
     }
@@ -120,11 +136,21 @@ pub(crate) struct PostgresLane {
     settled: watch::Receiver<i64>,
     /// Which process this is.
     owner: Arc<str>,
+    claim_lives: Duration,
 }
 
 impl PostgresLane {
     pub(crate) fn new(store: Store, home: Arc<Home>, settled: watch::Receiver<i64>, owner: Arc<str>) -> Self {
-        Self { store, home, settled, owner }
+        Self { store, home, settled, owner, claim_lives: CLAIM_LIVES }
+    }
+
+    /// The same, with claims that live for so long.
+    pub(crate) fn claiming_for(self, claim_lives: Duration) -> Self {
+        Self { claim_lives, ..self }
+    }
+
+    fn claim_lives(&self) -> i64 {
+        i64::try_from(self.claim_lives.as_micros()).unwrap_or(i64::MAX)
     }
 
     fn context(&self) -> Result<Context> {
@@ -143,7 +169,7 @@ impl PostgresLane {
 }
 
 /// The name under which a refused tenant has a position of its own.
-fn stalled_name(pump: &str, tenant: &str) -> String {
+pub(crate) fn stalled_name(pump: &str, tenant: &str) -> String {
     format!("{pump}@{tenant}")
 }
 
@@ -178,17 +204,9 @@ impl Outbox for PostgresLane {
     }
 
     async fn claim(&self, pump: &str) -> Result<Option<Claim>> {
-        // The server's clock is the only one that all processes share.
-        const CLAIM: &str = "insert into drystone_pumps as p (name, position, epoch, owner, until)
-            values ($1, 0, 1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint + $3)
-            on conflict (name) do update set epoch = p.epoch + 1, owner = excluded.owner, until = excluded.until
-            where p.owner = excluded.owner or coalesce(p.until, 0) < (extract(epoch from clock_timestamp()) * 1000000)::bigint
-            returning position, epoch, mark, broker_seq";
-        const STALLED: &str = "select substr(name, length($1) + 2), position from drystone_pumps
-            where starts_with(name, $1 || '@')";
         let mut cx = self.context()?;
         let mut tx = self.store.begin_across(&mut cx).await?;
-        let lives = i64::try_from(CLAIM_LIVES.as_micros()).unwrap_or(i64::MAX);
+        let lives = self.claim_lives();
         let claimed = tx.query(CLAIM).bind((pump, &*self.owner, lives)).optional::<PumpRow>().await?;
         let Some((position, epoch, mark, last)) = claimed else { return Ok(None) };
         let stalled: Vec<(String, i64)> = tx.query(STALLED).bind((pump,)).all().await?;
@@ -199,12 +217,10 @@ impl Outbox for PostgresLane {
     }
 
     async fn advance(&self, pump: &str, epoch: i64, to: &Progress) -> Result<bool> {
-        const ADVANCE: &str = "update drystone_pumps set position = $3, mark = $4, broker_seq = $5,
-            until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + $6 where name = $1 and epoch = $2";
         let mut cx = self.context()?;
         let mut tx = self.store.begin_across(&mut cx).await?;
         let (mark, last) = marked(to);
-        let lives = i64::try_from(CLAIM_LIVES.as_micros()).unwrap_or(i64::MAX);
+        let lives = self.claim_lives();
         let changed =
             tx.query(ADVANCE).bind((pump, epoch, to.position, mark, last, lives)).execute().await?;
         tx.commit().await?;
@@ -218,8 +234,6 @@ impl Outbox for PostgresLane {
         tenant: &TenantId,
         position: Option<i64>,
     ) -> Result<bool> {
-        const STALL: &str = "insert into drystone_pumps (name, position, epoch) values ($1, $2, 0)
-            on conflict (name) do update set position = excluded.position";
         let mut cx = self.context()?;
         let mut tx = self.store.begin_across(&mut cx).await?;
         if !Self::holds(&mut tx, pump, epoch).await? {

@@ -37,6 +37,7 @@ pub(crate) async fn move_due(
             tx.query(COPY).bind((now, BATCH)).execute().await?;
             let moved = tx.query(DELETE).bind((now, BATCH)).execute().await?;
             tx.announce();
+            failpoint("schedule.written");
             tx.commit().await?;
             failpoint("schedule.moved");
             Ok(moved)
@@ -46,6 +47,7 @@ pub(crate) async fn move_due(
             let mut tx = store.begin_across(&mut cx).await?;
             let moved = tx.query(POSTGRES).bind((now, BATCH)).execute().await?;
             tx.announce();
+            failpoint("schedule.written");
             tx.commit().await?;
             failpoint("schedule.moved");
             Ok(moved)

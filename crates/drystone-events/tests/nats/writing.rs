@@ -36,7 +36,7 @@ async fn a_batch_is_appended_as_a_whole_and_in_order() {
     assert_eq!(broker.metrics().read.get(), 1001);
 }
 
-/// The server stores a message as often as it is sent: it is the chain that keeps repeats out, and not a memory of two minutes.
+/// The server stores a message as often as it is sent: it is the chain that keeps repeats out, and no memory of the server's.
 #[tokio::test]
 async fn a_message_may_be_sent_again() {
     let nats = Nats::start().unwrap();
@@ -45,6 +45,7 @@ async fn a_message_may_be_sent_again() {
     tail(&writer).await;
     assert_eq!(writer.append(0, &events(1..=3)).await.unwrap(), 3);
     assert_eq!(writer.append(3, &events(2..=4)).await.unwrap(), 6);
+    assert_eq!(writer.append(6, &[event(4), event(4)]).await.unwrap(), 8);
 }
 
 #[tokio::test]
@@ -69,14 +70,40 @@ async fn a_writer_that_does_not_know_what_another_wrote_is_refused() {
     let (stale, fresh) = (broker.writer("orders"), broker.writer("orders"));
     let seen = tail(&stale).await;
     assert_eq!(fresh.append(0, &events(1..=3)).await.unwrap(), 3);
-    assert_wrong_sequence(stale.append(seen.last, &events(1..=5)).await, 0, 3);
+    // Its fourth would stand after the third that is there; but its third is not that one.
+    assert_wrong_sequence(stale.append(seen.last, &events(11..=20)).await, 0, 3);
     // Also one that believes the stream to be longer than it is.
     assert_wrong_sequence(stale.append(7, &events(8..=9)).await, 0, 3);
     assert_eq!(tail(&stale).await.last, 3);
+    assert_eq!(fresh.append(3, &events(4..=5)).await.unwrap(), 5);
+    assert_eq!(read(&mut broker.reader("orders"), 1, 5).await.1, events(1..=5));
+}
+
+/// Somebody else's message in the middle of a batch: what stands behind it is not taken either.
+#[tokio::test]
+async fn a_batch_into_which_another_writes_ends_there() {
+    let nats = Nats::start().unwrap();
+    let proxy = Proxy::to(nats.address()).await;
+    let (slow, quick) = (broker(&proxy.url).await, broker(&nats.url()).await);
+    let (slow, quick) = (slow.writer("orders"), quick.writer("orders"));
+    tail(&slow).await;
+    tail(&quick).await;
+    let held = proxy.hold_after(3);
+    let batch = events(1..=6);
+    let push_in = async {
+        // When three of the batch are stored and the fourth is on its way.
+        held.await;
+        while tail(&quick).await.last < 3 {}
+        assert_eq!(quick.append(3, &[event(100)]).await.unwrap(), 4);
+        proxy.release();
+    };
+    let (appended, ()) = tokio::join!(slow.append(0, &batch), push_in);
+    assert_wrong_sequence(appended, 3, 4);
+    assert_eq!(tail(&slow).await.last, 4);
 }
 
 #[tokio::test]
-async fn writers_that_race_store_each_message_once() {
+async fn of_writers_that_race_one_stores_its_batch() {
     let nats = Nats::start().unwrap();
     let (one, two) = (broker(&nats.url()).await, broker(&nats.url()).await);
     let (one, two) = (one.writer("orders"), two.writer("orders"));
@@ -84,12 +111,12 @@ async fn writers_that_race_store_each_message_once() {
     tail(&two).await;
     let batch = events(1..=500);
     let (first, second) = tokio::join!(one.append(0, &batch), two.append(0, &batch));
-    // Both hold the same chain: what one has stored, the other is refused, and between them it is whole or short, never double.
-    assert!(first.is_ok() || second.is_ok() || tail(&one).await.last <= 500);
-    let last = tail(&one).await.last;
-    let reader_of = broker(&nats.url()).await;
-    let stored = usize::try_from(last).unwrap();
-    assert_eq!(read(&mut reader_of.reader("orders"), 1, stored).await.1, batch[..stored]);
+    let (stored, refused) = if first.is_ok() { (first, second) } else { (second, first) };
+    assert_eq!(stored.unwrap(), 500);
+    assert_eq!(refused.unwrap_err().stored, 0);
+    assert_eq!(tail(&one).await.last, 500);
+    let broker = broker(&nats.url()).await;
+    assert_eq!(read(&mut broker.reader("orders"), 1, 500).await.1, batch);
 }
 
 #[tokio::test]

@@ -319,12 +319,22 @@ pub(crate) async fn a_transaction_across_tenants_can_tell_what_is_settled(world:
     let (mine,): (i64,) = tx.query("select pg_current_xact_id()::text::bigint").one().await.unwrap();
     assert!(mine > publishing);
     let oldest = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
-    assert_eq!(tx.query(oldest).one::<(i64,)>().await.unwrap(), (publishing,));
+    // The server's own work may be older still.
+    assert!(tx.query(oldest).one::<(i64,)>().await.unwrap().0 <= publishing);
     // Who holds it back can be named.
     let holder = "select l.pid::bigint from pg_locks l where l.locktype = 'transactionid' and l.granted and l.transactionid::text::bigint = $1";
     let (pid,): (i64,) = tx.query(holder).bind((publishing,)).one().await.unwrap();
     let (theirs,): (i64,) = publisher.query("select pg_backend_pid()::bigint").one().await.unwrap();
     assert_eq!(pid, theirs);
     publisher.commit().await.unwrap();
-    assert!(tx.query(oldest).one::<(i64,)>().await.unwrap().0 > publishing, "a later statement sees it gone");
+    drop(tx);
+    // A later statement sees it gone.
+    for turn in 0.. {
+        let mut tx = world.store.begin_across(&mut cx).await.unwrap();
+        if tx.query(oldest).one::<(i64,)>().await.unwrap().0 > publishing {
+            break;
+        }
+        assert!(turn < 1_000, "it is never over");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

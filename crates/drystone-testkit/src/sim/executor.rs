@@ -155,9 +155,8 @@ impl Executor {
             }
             lives
         });
-        let runnable: Vec<usize> = (0..order.len())
-            .filter(|at| !self.time.is_paused(self.tasks[&order[*at]].process))
-            .collect();
+        let runnable: Vec<usize> =
+            (0..order.len()).filter(|at| !self.time.is_paused(self.tasks[&order[*at]].process)).collect();
         let at = match runnable.len() {
             0 => return None,
             1 => runnable[0],

@@ -155,7 +155,8 @@ impl Counts {
     /// The faults that never happened, and what was never seen.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let faults = Fault::ALL.iter().filter(|fault| !self.faults.contains_key(fault)).map(|f| format!("{f:?}"));
+        let faults =
+            Fault::ALL.iter().filter(|fault| !self.faults.contains_key(fault)).map(|f| format!("{f:?}"));
         let seen = Seen::ALL.iter().filter(|seen| !self.seen.contains_key(seen)).map(|s| format!("{s:?}"));
         faults.chain(seen).collect()
     }

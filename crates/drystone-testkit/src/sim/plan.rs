@@ -167,7 +167,11 @@ impl Plan {
 
     /// The processes that host the consumers.
     pub(crate) fn consuming(&self) -> std::ops::RangeInclusive<Process> {
-        if self.replicas == 0 { 1..=self.publishers } else { self.publishers + 1..=self.publishers + self.replicas }
+        if self.replicas == 0 {
+            1..=self.publishers
+        } else {
+            self.publishers + 1..=self.publishers + self.replicas
+        }
     }
 
     fn draw(&self, random: &mut Random) -> Vec<(i64, Planned)> {

@@ -14,7 +14,13 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(keep: bool) -> Self {
-        Self { keep, lines: Vec::new(), line: String::new(), digest: 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, count: 0 }
+        Self {
+            keep,
+            lines: Vec::new(),
+            line: String::new(),
+            digest: 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d,
+            count: 0,
+        }
     }
 
     pub(crate) fn note(&mut self, now: i64, process: usize, what: fmt::Arguments<'_>) {

@@ -6,6 +6,7 @@ use inventory_api::{
     ListItemsResponse, Money, ReleaseRequest, Reservation, ReserveRequest, Stock, TakeBackRequest,
 };
 
+use crate::low_stock::{self, Threshold};
 use crate::reservations;
 
 /// The catalogue that a new shop begins with: SKU, title, price in euro cents, units.
@@ -18,6 +19,7 @@ const CATALOGUE: [(&str, &str, i64, i32); 4] = [
 
 pub(crate) struct InventoryService {
     pub(crate) store: Store,
+    pub(crate) threshold: Threshold,
 }
 
 #[derive(Row)]
@@ -71,6 +73,7 @@ impl Inventory for InventoryService {
             .optional()
             .await?;
         if let Some(row) = grown {
+            low_stock::added(self.threshold, &mut tx, &row.sku, row.available).await?;
             return tx.commit_with(row.into()).await;
         }
         let Some(price) = req.price.filter(|_| !req.title.is_empty()) else {

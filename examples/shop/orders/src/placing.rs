@@ -76,7 +76,7 @@ impl OrdersService {
             .ok_or_else(|| Error::invalid_argument("the total is more than can be counted"))?;
         let mut tx = self.store.begin(cx).await?;
         let created = micros(tx.caller().now());
-        let row = tx
+        let row: OrderRow = tx
             .query(
                 "insert into orders (id, user_id, sku, quantity, currency_code, total_minor, state, created)
                  values ($1, $2, $3, $4, $5, $6, $7, $8) returning *",
@@ -93,6 +93,7 @@ impl OrdersService {
             ))
             .one()
             .await?;
+        tx.publish(row.placed())?;
         tx.commit().await?;
         Ok(Ok(row))
     }
@@ -118,12 +119,10 @@ impl OrdersService {
     }
 
     async fn confirm(&self, cx: &mut Context, mut order: OrderRow) -> Result<Order> {
-        order.state = OrderState::Confirmed as i32;
         let mut tx = self.store.begin(cx).await?;
-        tx.query("update orders set state = $2 where id = $1")
-            .bind((&order.id, order.state))
-            .execute()
-            .await?;
+        if order.go_on(&mut tx, OrderState::Placing, OrderState::Confirmed).await? {
+            tx.publish(order.confirmed(tx.caller().now()))?;
+        }
         tx.commit_with(order.into()).await
     }
 

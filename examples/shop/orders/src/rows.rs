@@ -21,16 +21,33 @@ impl OrderRow {
     pub(crate) fn is(&self, state: OrderState) -> bool {
         self.state == state as i32
     }
+
+    /// What all units cost together.
+    pub(crate) fn total(&self) -> Money {
+        Money { currency_code: self.currency_code.clone(), minor_units: self.total_minor }
+    }
+
+    /// Takes the order from one state to another, in the database and here; says whether it was in the first.
+    pub(crate) async fn go_on(&mut self, tx: &mut Tx<'_>, from: OrderState, to: OrderState) -> Result<bool> {
+        let changed = tx
+            .query("update orders set state = $3 where id = $1 and state = $2")
+            .bind((&self.id, from as i32, to as i32))
+            .execute()
+            .await?;
+        self.state = to as i32;
+        Ok(changed == 1)
+    }
 }
 
 impl From<OrderRow> for Order {
     fn from(row: OrderRow) -> Self {
+        let total = Some(row.total());
         Self {
             id: row.id,
             user_id: row.user_id,
             sku: row.sku,
             quantity: row.quantity,
-            total: Some(Money { currency_code: row.currency_code, minor_units: row.total_minor }),
+            total,
             state: row.state,
             create_time: Some(timestamp(row.created)),
             decline_reason: row.decline_reason,

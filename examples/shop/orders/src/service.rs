@@ -61,12 +61,11 @@ impl Orders for OrdersService {
             Err(error) => return Err(error),
         }
         self.inventory.take_back(cx, TakeBackRequest { reservation_id: order.id.clone() }).await?;
-        order.state = OrderState::Cancelled as i32;
         let mut tx = self.store.begin(cx).await?;
-        tx.query("update orders set state = $2 where id = $1")
-            .bind((&order.id, order.state))
-            .execute()
-            .await?;
+        // Of two cancellations at once, one publishes; both are answered.
+        if order.go_on(&mut tx, OrderState::Confirmed, OrderState::Cancelled).await? {
+            tx.publish(order.cancelled(tx.caller().now()))?;
+        }
         tx.commit_with(order.into()).await
     }
 }

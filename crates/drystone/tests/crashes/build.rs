@@ -1,0 +1,5 @@
+//! Generates the contract from its `.proto` file.
+
+fn main() {
+    drystone_codegen::build("proto");
+}

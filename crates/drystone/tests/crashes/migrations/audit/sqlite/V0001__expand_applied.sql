@@ -1,0 +1,8 @@
+create table applied (
+    account text not null,
+    place   integer not null,
+    n       integer not null,
+    text    text not null,
+    later   integer not null,
+    primary key (account, place)
+) strict;

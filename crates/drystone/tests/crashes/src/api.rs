@@ -1,0 +1,3 @@
+//! The contract.
+
+drystone_call::include_contract!("test.crashes.v1");
