@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::recorder::Recorder;
 use crate::suites::Failure;
+use crate::events::backlog;
 use crate::{bare, calls, prices, tenants};
 
 /// The variable that says what a process started by this program does, and with which recorder: `prices/off`.
@@ -28,10 +29,14 @@ pub(crate) enum Role {
     Calls,
     /// Opens a store of many tenants and prints what that takes.
     Tenants,
+    /// Makes a backlog of events.
+    Fill,
+    /// Drains it and prints what that takes.
+    Backlog,
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Prices, Self::Bare, Self::Calls, Self::Tenants];
+    const ALL: [Self; 6] = [Self::Prices, Self::Bare, Self::Calls, Self::Tenants, Self::Fill, Self::Backlog];
 
     fn name(self) -> &'static str {
         match self {
@@ -39,6 +44,8 @@ impl Role {
             Self::Bare => "bare",
             Self::Calls => "calls",
             Self::Tenants => "tenants",
+            Self::Fill => "fill",
+            Self::Backlog => "backlog",
         }
     }
 }
@@ -54,6 +61,8 @@ pub(crate) fn act() -> Option<ExitCode> {
             Role::Bare => bare::serve(&data).map(|()| ExitCode::SUCCESS),
             Role::Calls => calls::print(&data).map(|()| ExitCode::SUCCESS),
             Role::Tenants => tenants::print(&data).map(|()| ExitCode::SUCCESS),
+            Role::Fill => backlog::fill(&data).map(|()| ExitCode::SUCCESS),
+            Role::Backlog => backlog::print(&data).map(|()| ExitCode::SUCCESS),
         }
     });
     Some(outcome.unwrap_or_else(|error| {

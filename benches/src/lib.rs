@@ -22,6 +22,7 @@ mod by_hand;
 mod calls;
 mod child;
 mod cpu;
+mod events;
 mod http;
 mod machine;
 mod memory;

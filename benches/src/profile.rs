@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::calls;
+use crate::events;
+use crate::events::world::On;
 use crate::postgres;
 use crate::recorder::Recorder;
 use crate::rest;
@@ -52,6 +54,12 @@ pub(crate) fn run(what: &str) -> Result<(), Failure> {
                 bench.storm(postgres::GOAL, 64, TIME).await.map(drop)
             })
         }
-        _ => Err(format!("{what:?} is not calls, rest, transactions or postgres").into()),
+        "events" | "events-postgres" => {
+            Recorder::Lean.install()?;
+            let (on, count) = if what == "events" { (On::Sqlite, 600_000) } else { (On::Postgres, 200_000) };
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(async { events::Bench::start(data.path()).await?.profile(on, count).await })
+        }
+        _ => Err(format!("{what:?} is not calls, rest, transactions, postgres, events or events-postgres").into()),
     }
 }

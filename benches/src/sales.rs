@@ -124,7 +124,7 @@ impl Sales {
 
     /// How many connections the store's transactions share.
     pub(crate) fn connections(database: &Database) -> usize {
-        config(database, &Home::of_system(MODULE)).max_readers
+        config(database, &Home::of_system(MODULE)).max_connections
     }
 
     /// A new order of a tenant.

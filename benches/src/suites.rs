@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::recorder::Recorder;
 use crate::{
-    build_times, calls, child, machine, memory, postgres, profile, remote, report, rest, tenants,
+    build_times, calls, child, events, machine, memory, postgres, profile, remote, report, rest, tenants,
     transactions,
 };
 
@@ -18,23 +18,25 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 type Suite = fn(&Plan) -> Result<String, Failure>;
 
-/// The suites in the order of `RESULTS.md`; the last is slow and runs only when it is named.
-const SUITES: [(&str, Suite); 9] = [
+/// The suites in the order of `RESULTS.md`; the last two are slow and run only when they are named.
+const SUITES: [(&str, Suite); 11] = [
     ("machine", machine::run),
     ("calls", calls::run),
     ("remote", remote::run),
     ("rest", rest::run),
     ("transactions", transactions::run),
     ("postgres", postgres::run),
+    ("events", events::run),
     ("tenants", tenants::run),
     ("memory", memory::run),
+    ("backlog", events::backlog::run),
     ("build", build_times::run),
 ];
 /// How many of them run when none is named.
-const USUAL: usize = 8;
+const USUAL: usize = 9;
 
 const USAGE: &str = "usage: cargo bench -p drystone-benches -- [--quick] [--write] [SUITE ...]
-       cargo bench -p drystone-benches -- profile calls|rest|transactions|postgres";
+       cargo bench -p drystone-benches -- profile calls|rest|transactions|postgres|events|events-postgres";
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -127,11 +129,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suites_run_as_named_and_the_slow_one_only_then() {
+    fn suites_run_as_named_and_the_slow_ones_only_then() {
         let names =
             |chosen: Vec<(&'static str, Suite)>| chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(chosen(&["rest", "calls"]).unwrap()), ["rest", "calls"]);
-        assert!(!names(chosen(&[]).unwrap()).contains(&"build"));
+        let usual = names(chosen(&[]).unwrap());
+        assert!(usual.contains(&"memory") && !usual.contains(&"backlog") && !usual.contains(&"build"), "{usual:?}");
         let error = chosen(&["cals"]).unwrap_err().to_string();
         assert!(error.contains("cals") && error.contains("calls"), "{error}");
     }

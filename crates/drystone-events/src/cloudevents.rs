@@ -35,8 +35,8 @@ use uuid::Uuid;
 pub use binary::Binary;
 pub use json::JSON;
 pub use proto::{Any, AttributeValue, CloudEvent, CloudEventBatch, EventData, TypedValue, UtcTime};
-pub(crate) use rules::percent_decoded;
 pub use rules::check_text;
+pub(crate) use rules::percent_decoded;
 
 /// The longest value of an attribute, in bytes.
 pub const MAX_ATTRIBUTE_BYTES: usize = 4096;

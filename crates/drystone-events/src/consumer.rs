@@ -1,6 +1,6 @@
 //! A consumer at work: what takes its messages, and what goes back to those that were held.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +15,15 @@ use crate::clock::{Clock as _, HomeClock};
 use crate::engine::Inbox as _;
 use crate::link::Deliver;
 use crate::metrics::ConsumerMetrics;
-use crate::stored::{StoredInbox, due_keys, forget_handled, next_due};
+use crate::stored::{StoredInbox, due_keys, forget_handled, next_due, parked_keys};
 use crate::{Envelope, Handlers, Receiver, Retention, Retrier, Schedule};
 
 /// Held keys are looked for at least this often, whoever holds them.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the retrier rests after an error of the store.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
+/// How often parked keys are counted that other processes may have parked or freed.
+const COUNT_EVERY: Duration = Duration::from_secs(30);
 /// How often old rows of the inbox are deleted.
 const FORGET_EVERY: Duration = Duration::from_mins(10);
 
@@ -37,18 +39,22 @@ struct Parts {
     metrics: Arc<ConsumerMetrics>,
     held: Arc<HeldTenants>,
     retention: Retention,
+    parked: Mutex<BTreeMap<Option<TenantId>, i64>>,
 }
 
 /// The tenants that have held messages, as far as this process knows.
 #[derive(Debug, Default)]
 struct HeldTenants {
     tenants: Mutex<BTreeSet<TenantId>>,
+    /// Those of which something was held back, parked or changed since they were counted last.
+    uncounted: Mutex<BTreeSet<TenantId>>,
     woken: Notify,
 }
 
 impl HeldTenants {
     fn add(&self, tenant: &TenantId) {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
+        self.uncounted.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
         self.woken.notify_one();
     }
 
@@ -80,7 +86,7 @@ impl Consumer {
         );
         let receiver = Arc::new(receiver);
         let retrier = Retrier::new(Arc::clone(&receiver));
-        Self(Arc::new(Parts { receiver, retrier, inbox, metrics, held, retention }))
+        Self(Arc::new(Parts { receiver, retrier, inbox, metrics, held, retention, parked: Mutex::default() }))
     }
 
     /// The consumer's name.
@@ -143,6 +149,7 @@ impl Consumer {
 
     async fn retry(&self) {
         self.sweep().await;
+        let mut counted = None::<Instant>;
         loop {
             let next = match self.retry_due().await {
                 Ok(next) => next,
@@ -151,6 +158,11 @@ impl Consumer {
                     Instant::now() + AFTER_ERROR
                 }
             };
+            let all = counted.is_none_or(|counted| counted.elapsed() >= COUNT_EVERY);
+            if all {
+                counted = Some(Instant::now());
+            }
+            self.count_parked(all).await;
             let _ = tokio::time::timeout_at(next, self.0.held.woken.notified()).await;
         }
     }
@@ -162,9 +174,28 @@ impl Consumer {
         }
         for tenant in self.store().tenants().list().await.unwrap_or_default() {
             match next_due(self.store(), self.home(), self.name(), Some(&tenant)).await {
-                Ok(None) => {}
+                Ok(None) => {
+                    // Nothing of it is tried, but something may be parked.
+                    self.0.held.uncounted.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant);
+                }
                 Ok(Some(_)) | Err(_) => self.0.held.add(&tenant),
             }
+        }
+    }
+
+    /// Counts the parked keys of the tenants of which something was changed; on PostgreSQL of all, now and then also because of what other processes do.
+    async fn count_parked(&self, all: bool) {
+        let changed = std::mem::take(&mut *self.0.held.uncounted.lock().unwrap_or_else(PoisonError::into_inner));
+        let lanes: Vec<Option<TenantId>> = match self.store().dialect() {
+            Ok(Dialect::Sqlite) => changed.into_iter().map(Some).collect(),
+            Ok(Dialect::Postgres) if all || !changed.is_empty() => vec![None],
+            Ok(Dialect::Postgres) | Err(_) => Vec::new(),
+        };
+        for lane in lanes {
+            let Ok(count) = parked_keys(self.store(), self.home(), self.name(), lane.as_ref()).await else { continue };
+            let mut parked = self.0.parked.lock().unwrap_or_else(PoisonError::into_inner);
+            if count == 0 { parked.remove(&lane) } else { parked.insert(lane, count) };
+            self.0.metrics.parked_keys.set(parked.values().sum());
         }
     }
 

@@ -7,6 +7,9 @@
 //! not visible up to H never will be. The scan itself must be a statement after that.
 //!
 //! N is an id that was allocated, never a snapshot's xmax: that counts only the ids that were *completed*, and a running transaction may have a greater one.
+//! One thing more: `nextval` is written down 32 numbers at a time, and a transaction that rolls back flushes nothing. After a crash of the server such numbers are
+//! given out once more, so what rests on a number that nobody committed waits until the log is on the disk up to there.
+//!
 //! Nothing of this is ever stored: ids mean nothing after a dump and restore.
 
 /// One look at the database.
@@ -23,13 +26,15 @@ pub struct Look {
 pub struct Fence {
     settled: i64,
     pending: Option<Look>,
+    /// Where the server's log was when the pending look was taken.
+    written: i64,
 }
 
 impl Fence {
     /// A fence behind which nothing is known to be settled.
     #[must_use]
     pub const fn new() -> Self {
-        Self { settled: 0, pending: None }
+        Self { settled: 0, pending: None, written: 0 }
     }
 
     /// All messages up to this number are visible to a statement that begins now, or never will be.
@@ -55,6 +60,19 @@ impl Fence {
         if self.wants(look.high) {
             self.pending = Some(look);
         }
+    }
+
+    /// As [`Fence::look`], where the server's log had come to `written` after that: a crash takes nothing of it back once it is flushed up to there.
+    pub(crate) fn look_at(&mut self, look: Look, written: i64) {
+        if self.wants(look.high) {
+            self.written = written;
+        }
+        self.look(look);
+    }
+
+    /// Whether what the pending look rests on is on the server's disk, where the log is flushed up to `flushed`.
+    pub(crate) const fn is_durable(&self, flushed: i64) -> bool {
+        flushed >= self.written
     }
 
     /// A later snapshot has this xmin: every transaction with a smaller id is over. Says whether more is settled now.

@@ -47,6 +47,9 @@ mod retrier;
 mod schedule;
 mod stored;
 mod subscription;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 
 pub use clock::{Clock, HomeClock};
 pub use consumer::Consumer;
@@ -57,7 +60,7 @@ pub use failpoint::{arm, failpoint, repeats};
 pub use fence::{Fence, Look};
 pub use handler::{Handler, HandlerWith, Handlers};
 pub use link::{Deliver, Push};
-pub use metrics::{ConsumerMetrics, Count, FenceMetrics, Gauge, PumpMetrics};
+pub use metrics::{Behind, ConsumerMetrics, Count, FenceMetrics, Gauge, PumpMetrics};
 pub use publish::{LARGEST_EVENT, LONGEST_KEY, Publish};
 pub use pump::{Drained, Pump};
 pub use receiver::Receiver;

@@ -1,6 +1,10 @@
 //! What pumps and consumers count.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use drystone_call::TenantId;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -49,6 +53,8 @@ pub struct ConsumerMetrics {
     pub retried: Count,
     /// Keys that were parked.
     pub parked: Count,
+    /// Keys that are parked now.
+    pub parked_keys: Gauge,
     /// The time that the last applied message took from publishing, in microseconds.
     pub latency: Gauge,
 }
@@ -64,8 +70,92 @@ pub struct PumpMetrics {
     pub claims_lost: Count,
     /// How often the target had lost messages that it had acknowledged.
     pub forgotten: Count,
-    /// When the oldest message that is not with the target was published, in microseconds since 1970; zero if there is none.
-    pub oldest: Gauge,
+    /// What is not with the target.
+    pub behind: Behind,
+}
+
+/// What is not with a pump's target, lane by lane, as the pump saw it last. Reading it asks no store.
+#[derive(Debug, Default)]
+pub struct Behind(Mutex<Lanes>);
+
+#[derive(Debug, Default)]
+struct Lanes {
+    /// Those that wait; those of tenants that the target refuses are marked.
+    waiting: BTreeMap<Option<TenantId>, Waiting>,
+    /// Since when nothing has moved although something waits that is not refused.
+    still: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    messages: i64,
+    oldest: i64,
+    refused: bool,
+}
+
+impl Behind {
+    /// How many messages wait at most: others, which the target does not want, may be counted among them.
+    #[must_use]
+    pub fn messages(&self) -> i64 {
+        self.lanes().waiting.values().map(|lane| lane.messages).sum()
+    }
+
+    /// When the oldest of them was published, in microseconds since 1970.
+    #[must_use]
+    pub fn oldest(&self) -> Option<i64> {
+        self.lanes().waiting.values().map(|lane| lane.oldest).min()
+    }
+
+    /// Since when the target has taken nothing although messages of tenants that it does not refuse wait, in microseconds since 1970.
+    #[must_use]
+    pub fn still_since(&self) -> Option<i64> {
+        self.lanes().still
+    }
+
+    /// Messages of a lane, or of a refused tenant, wait.
+    pub(crate) fn waits(&self, lane: Option<&TenantId>, messages: i64, oldest: i64, now: i64) {
+        let mut lanes = self.lanes();
+        let refused = lanes.waiting.get(&lane.cloned()).is_some_and(|lane| lane.refused);
+        lanes.waiting.insert(lane.cloned(), Waiting { messages, oldest, refused });
+        if !refused {
+            lanes.still.get_or_insert(now);
+        }
+    }
+
+    /// The target refuses the tenant of a lane.
+    pub(crate) fn refused(&self, tenant: &TenantId, messages: i64, oldest: i64) {
+        let mut lanes = self.lanes();
+        lanes.waiting.insert(Some(tenant.clone()), Waiting { messages, oldest, refused: true });
+        lanes.settle();
+    }
+
+    /// The target has taken messages.
+    pub(crate) fn moved(&self, now: i64) {
+        let mut lanes = self.lanes();
+        lanes.still = lanes.still.map(|still| still.max(now));
+    }
+
+    /// A lane has nothing that waits.
+    pub(crate) fn dry(&self, lane: Option<&TenantId>) {
+        let mut lanes = self.lanes();
+        if !lanes.waiting.is_empty() {
+            lanes.waiting.remove(&lane.cloned());
+            lanes.settle();
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lanes {
+    /// Nothing stands still where nothing waits, or only for refused tenants.
+    fn settle(&mut self) {
+        if self.waiting.values().all(|lane| lane.refused) {
+            self.still = None;
+        }
+    }
 }
 
 /// What the fence of a module on PostgreSQL shows.
@@ -79,4 +169,26 @@ pub struct FenceMetrics {
     pub waiting_since: Gauge,
     /// The process id of the session that it waits for; zero if it does not wait.
     pub blocker: Gauge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_told_from_what_is_refused() {
+        let (behind, acme, bolt) = (Behind::default(), TenantId::new("acme").unwrap(), TenantId::new("bolt").unwrap());
+        behind.waits(Some(&acme), 3, 100, 500);
+        behind.waits(Some(&bolt), 2, 200, 600);
+        assert_eq!((behind.messages(), behind.oldest(), behind.still_since()), (5, Some(100), Some(500)));
+        behind.moved(700);
+        assert_eq!(behind.still_since(), Some(700));
+        behind.refused(&acme, 3, 100);
+        behind.dry(Some(&bolt));
+        assert_eq!((behind.messages(), behind.still_since()), (3, None), "a refused tenant does not make its pump stand still");
+        behind.waits(Some(&acme), 4, 100, 800);
+        assert_eq!(behind.still_since(), None, "it stays refused until it is dry");
+        behind.dry(Some(&acme));
+        assert_eq!((behind.messages(), behind.oldest()), (0, None));
+    }
 }

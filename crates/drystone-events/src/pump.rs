@@ -25,6 +25,8 @@ const MOST: usize = 256;
 const MOST_BYTES: usize = 4 << 20;
 /// After so many messages the position is stored while there is more to carry. A crash repeats at most as many and one batch.
 const SAVE_AFTER: u64 = 1024;
+/// And after so long: a claim that is not renewed is taken away, however busy its pump is.
+const SAVE_EVERY: Duration = Duration::from_secs(4);
 /// How long a refused tenant waits before it is tried again.
 const STALLED: Duration = Duration::from_secs(2);
 
@@ -36,6 +38,7 @@ pub struct Pump<O, L, C> {
     clock: C,
     types: Option<Vec<String>>,
     metrics: Arc<PumpMetrics>,
+    save_every: Duration,
     claimed: Option<Claimed>,
 }
 
@@ -45,6 +48,8 @@ struct Claimed {
     progress: Progress,
     stalled: BTreeMap<TenantId, Stalled>,
     unsaved: u64,
+    /// When the position was stored or learned, in microseconds since 1970.
+    saved: i64,
     /// How many rows the next read takes.
     limit: usize,
 }
@@ -75,7 +80,13 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         types: Option<Vec<String>>,
         metrics: Arc<PumpMetrics>,
     ) -> Self {
-        Self { name: name.into(), outbox, link, clock, types, metrics, claimed: None }
+        Self { name: name.into(), outbox, link, clock, types, metrics, save_every: SAVE_EVERY, claimed: None }
+    }
+
+    /// The same pump, which stores its position after so long at most while it carries.
+    #[must_use]
+    pub fn saving_every(self, time: Duration) -> Self {
+        Self { save_every: time, ..self }
     }
 
     /// The pump's name.
@@ -102,7 +113,15 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
     /// What keeps the outbox from working.
     pub async fn save(&mut self, renew: bool) -> Result<()> {
         let Some(claimed) = &self.claimed else { return Ok(()) };
-        if claimed.unsaved > 0 || renew { self.store().await.map(drop) } else { Ok(()) }
+        if claimed.unsaved == 0 && !renew {
+            return Ok(());
+        }
+        let done = self.store().await.map(drop);
+        if done.is_err() {
+            // What the database has now is what counts; it may have come back from a crash.
+            self.claimed = None;
+        }
+        done
     }
 
     /// Whether everything that the target has is stored.
@@ -132,19 +151,20 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
             failpoint("relay.read");
             let more = batch.len() == limit;
             let reached = if more { batch.last().map_or(settled, |last| last.seq) } else { settled };
-            self.metrics.oldest.set(batch.first().map_or(0, |first| first.time));
+            if let Some(first) = batch.first() {
+                self.metrics.behind.waits(self.outbox.tenant(), settled - position, first.time, self.clock.now());
+            }
             if broken("ack-first") {
                 self.moved(reached);
                 self.store().await?;
             }
             self.hand_over(batch, position).await?;
             self.moved(reached);
-            if self.claimed.as_ref().is_some_and(|claimed| claimed.unsaved >= SAVE_AFTER) && !self.store().await?
-            {
+            if self.is_to_save() && !self.store().await? {
                 return Ok(Drained::Elsewhere);
             }
         }
-        self.metrics.oldest.set(0);
+        self.metrics.behind.dry(self.outbox.tenant());
         self.catch_up().await?;
         Ok(self.ended())
     }
@@ -155,6 +175,7 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
             return Ok(true);
         }
         let Some(Claim { epoch, mut progress, stalled }) = self.outbox.claim(&self.name).await? else {
+            self.metrics.behind.dry(self.outbox.tenant());
             return Ok(false);
         };
         failpoint("relay.claimed");
@@ -169,7 +190,8 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         progress.mark = self.link.mark();
         let tried = |(tenant, position)| (tenant, Stalled { position, next: 0 });
         let stalled = stalled.into_iter().map(tried).collect();
-        self.claimed = Some(Claimed { epoch, progress, stalled, unsaved: lost, limit: MOST });
+        let saved = self.clock.now();
+        self.claimed = Some(Claimed { epoch, progress, stalled, unsaved: lost, saved, limit: MOST });
         Ok(true)
     }
 
@@ -186,11 +208,20 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         }
         let refused = self.link.carry(&batch).await?;
         failpoint("relay.carried");
+        let waits = |tenant: &TenantId| {
+            let oldest = batch.iter().find(|message| message.tenant == *tenant).map_or(0, |first| first.time);
+            let count = batch.iter().filter(|message| message.tenant == *tenant).count();
+            self.metrics.behind.refused(tenant, i64::try_from(count).unwrap_or(i64::MAX), oldest);
+        };
+        refused.iter().for_each(waits);
         if let (Some(tenant), Some(_)) = (refused.first(), self.outbox.tenant()) {
             return Err(refusal(tenant));
         }
         let taken = batch.iter().filter(|message| !refused.contains(&message.tenant)).count() as u64;
         self.metrics.carried.add(taken);
+        if taken > 0 {
+            self.metrics.behind.moved(self.clock.now());
+        }
         claimed.unsaved += taken;
         let (epoch, next) = (claimed.epoch, after(self.clock.now(), STALLED));
         for tenant in refused {
@@ -213,6 +244,14 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         }
     }
 
+    /// Whether the position is to be stored though there is more to carry.
+    fn is_to_save(&self) -> bool {
+        let Some(claimed) = &self.claimed else { return false };
+        let now = self.clock.now();
+        // Also if the clock was turned back.
+        claimed.unsaved >= SAVE_AFTER || !(claimed.saved..after(claimed.saved, self.save_every)).contains(&now)
+    }
+
     /// Stores how far the pump has come; `false` if its claim is no longer the newest.
     async fn store(&mut self) -> Result<bool> {
         let Some(claimed) = &mut self.claimed else { return Ok(false) };
@@ -220,6 +259,7 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         failpoint("relay.advanced");
         if stored {
             claimed.unsaved = 0;
+            claimed.saved = self.clock.now();
         } else {
             self.lost_claim();
         }
@@ -258,6 +298,8 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         let batch = self.outbox.read(scan).await?;
         let reached = batch.last().map(|last| last.seq);
         if reached.is_some() {
+            let (count, oldest) = (batch.len(), batch.first().map_or(0, |first| first.time));
+            self.metrics.behind.refused(tenant, i64::try_from(count).unwrap_or(i64::MAX), oldest);
             if !self.link.carry(&batch).await?.is_empty() {
                 stalled.next = after(self.clock.now(), STALLED);
                 return Ok(false);
@@ -266,6 +308,7 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
             stalled.position = reached.unwrap_or(upto);
         } else {
             claimed.stalled.remove(tenant);
+            self.metrics.behind.dry(Some(tenant));
         }
         if !self.outbox.stall(&self.name, epoch, tenant, reached).await? {
             self.lost_claim();

@@ -9,11 +9,11 @@ mod mover;
 mod rows;
 mod stream;
 
-pub(crate) use consumer::{due_keys, next_due};
+pub(crate) use consumer::{due_keys, next_due, parked_keys};
 pub(crate) use fence::{blocker, look};
 pub(crate) use forget::{forget_handled, forget_sent};
 pub use inbox::StoredInbox;
-pub(crate) use lane::{PostgresLane, STALLED, SqliteLane, stalled_name};
+pub(crate) use lane::{CLAIM_LIVES, PostgresLane, STALLED, SqliteLane, stalled_name};
 pub(crate) use rows::{context, json, nobody};
 pub(crate) use stream::StreamLane;
 pub(crate) use mover::{move_due, next_scheduled};

@@ -1,15 +1,17 @@
 //! The broker on a real server: what is written is read in order, and what is lost is noticed.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 #[path = "nats/outside.rs"]
 mod outside;
 #[path = "nats/proxy.rs"]
 mod proxy;
 #[path = "cloudevents/python.rs"]
 mod python;
-#[path = "nats/reading.rs"]
-mod reading;
 #[path = "nats/reaching.rs"]
 mod reaching;
+#[path = "nats/reading.rs"]
+mod reading;
 #[path = "nats/writing.rs"]
 mod writing;
 

@@ -134,7 +134,7 @@ async fn a_read_dropped_anywhere_leaves_nothing_open(under: Under) {
 /// Waits until no store holds a transaction or a key; a leak would make it wait for ever.
 async fn nothing_open(app: &TestApp) {
     for process in app.processes() {
-        for module in ["users", "inventory", "payments", "orders"] {
+        for module in ["users", "inventory", "payments", "orders", "notifications"] {
             let Some(store) = process.store(module) else { continue };
             while store.metrics().open_transactions + store.metrics().claims + store.metrics().writers_waiting
                 > 0

@@ -2,6 +2,8 @@
 
 #[path = "support/shop.rs"]
 mod support;
+#[path = "support/told.rs"]
+mod told;
 
 use std::path::Path;
 
@@ -67,6 +69,8 @@ async fn a_tenants_life(shape: Shape) -> (Shop, TempDir) {
     assert!(said.contains("tenant bolt is created in orders, "), "{said}");
     let (placed, body) = place_order(&shop).await;
     let path = format!("/v1/orders/{}", placed.json()["id"].as_str().expect("an id"));
+    // Placed, confirmed, and its item is low.
+    told::so_many(&shop.http, TENANT.1, "", 3).await;
 
     tell(&["tenants", "suspend", "bolt"]);
     let refused = get(&shop, &path).await;
@@ -81,6 +85,7 @@ async fn a_tenants_life(shape: Shape) -> (Shop, TempDir) {
     assert_eq!((read.status, &read.body), (200, &placed.body));
     let replayed = post(&shop, "/v1/orders", "o", &body).await;
     assert_eq!((&replayed.body, replayed.header("idempotency-replayed")), (&placed.body, "true"));
+    told::so_many(&shop.http, TENANT.1, "", 3).await;
     tell(&["tenants", "suspend", "bolt"]);
     tell(&["tenants", "export", "bolt", "--to", again.to_str().expect("UTF-8")]);
     assert_eq!(rest(&first), rest(&again), "row for row");
@@ -119,7 +124,8 @@ async fn a_tenant_lives_beside_the_whole_shop_moves_to_postgres_and_back() {
 async fn a_tenant_lives_beside_the_shop_taken_apart() {
     let (shop, _files) = a_tenants_life(Shape::Split).await;
     let status = done(&["db", "status"], shop.data(), None);
-    for (module, process) in [("orders", "main"), ("inventory", "inventory"), ("payments", "payments")] {
+    for (module, process) in [("orders", "main"), ("inventory", "inventory"), ("payments", "payments"), ("notifications", "notifications")]
+    {
         let of_module = |line: &&str| line.starts_with(module);
         let line = status.lines().find(of_module).unwrap_or_else(|| panic!("no {module}: {status}"));
         let cells: Vec<&str> = line.split_whitespace().collect();

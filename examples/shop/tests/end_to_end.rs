@@ -4,9 +4,12 @@
 
 #[path = "support/shop.rs"]
 mod support;
+#[path = "support/told.rs"]
+mod told;
 
 use drystone_testkit::{Answer, Http, On};
 use support::{Shape, Shop, order};
+use told::Told;
 
 /// What the story heard, in order.
 #[derive(Default)]
@@ -29,6 +32,7 @@ async fn story(http: &Http) -> Vec<String> {
     refusals(http, &mut heard).await;
     keys(http, &mut heard).await;
     cancelling(http, &mut heard).await;
+    telling(http, &mut heard).await;
     mistakes(http, &mut heard).await;
     heard.0
 }
@@ -126,6 +130,31 @@ async fn cancelling(http: &Http, heard: &mut Heard) {
     assert_eq!(charge["state"], "CHARGE_STATE_REFUNDED");
 }
 
+/// Sells out of an item until it is low, and reads what was told of everything so far.
+async fn telling(http: &Http, heard: &mut Heard) {
+    let placed = http.post("/v1/orders", "o7", &order("pot-clay", 4, "tok_visa")).await.json();
+    let id = placed["id"].as_str().expect("an id");
+    assert_eq!(stock(http, "pot-clay").await, (8, 0));
+    // Two orders refused, two confirmed, one cancelled, one item low.
+    let all = told::so_many(http, "demo", "", 10).await;
+    heard.note("everything told", &http.get("/v1/notifications").await);
+    let low: Vec<&Told> = all.iter().filter(|told| told.kind == "STOCK_LOW").collect();
+    assert!(matches!(low[..], [Told { id, .. }] if id == "items/pot-clay/1"), "{all:?}");
+    let told = told::so_many(http, "demo", &format!("orderId={id}"), 2).await;
+    let told: Vec<(&str, &str)> = told.iter().map(|told| (&*told.id, &*told.kind)).collect();
+    let (first, second) = (format!("orders/{id}/1"), format!("orders/{id}/2"));
+    assert_eq!(told, [(&*second, "ORDER_CONFIRMED"), (&*first, "ORDER_PLACED")], "the newest first");
+    let mut next = String::new();
+    for page in ["first", "second", "last"] {
+        let path = format!("/v1/notifications?userId=ada&pageSize=4&pageToken={next}");
+        let answer = heard.note(page, &http.get(&path).await).json();
+        answer["nextPageToken"].as_str().expect("a token").clone_into(&mut next);
+    }
+    assert_eq!(next, "", "nine of them are ada's");
+    let walled = http.send("GET", "/v1/notifications", &[("drystone-tenant", "acme")], "").await;
+    assert_eq!(heard.note("told to another tenant", &walled).json()["notifications"], serde_json::json!([]));
+}
+
 async fn mistakes(http: &Http, heard: &mut Heard) {
     let incomplete = http.post("/v1/orders", "m1", r#"{"sku":"tea-assam"}"#).await;
     assert_eq!(heard.note("incomplete", &incomplete).status, 400);
@@ -193,7 +222,7 @@ async fn the_document_and_the_checks_are_there() {
         .iter()
         .map(|check| check["name"].as_str().expect("a name").to_owned())
         .collect();
-    assert_eq!(names, ["store users", "store orders", "module inventory", "module payments"]);
+    assert_eq!(names, ["store users", "store orders", "module inventory", "module notifications", "module payments"]);
     assert_eq!(shop.http.get("/healthz").await.status, 200);
     let document = shop.http.get("/openapi.json").await.json();
     assert_eq!(document["openapi"], "3.1.0");

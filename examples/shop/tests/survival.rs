@@ -2,6 +2,8 @@
 
 #[path = "support/shop.rs"]
 mod support;
+#[path = "support/told.rs"]
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,7 +38,7 @@ async fn place(http: &Http, key: &str, unavailable: &AtomicUsize) -> Answer {
     }
 }
 
-/// One unit and one charge for each order, one order for each key.
+/// One unit and one charge for each order, one order for each key, and each told once.
 async fn conserved(http: &Http, placed: &BTreeMap<String, Answer>, units_before: i64) {
     let stock = http.get("/v1/stock/tea-assam").await.json();
     let sold = i64::try_from(placed.len()).expect("a small number");
@@ -61,6 +63,7 @@ async fn conserved(http: &Http, placed: &BTreeMap<String, Answer>, units_before:
         let left = http.get(&format!("/v1/orders?state=ORDER_STATE_{state}")).await.json();
         assert_eq!(left["orders"].as_array().map(Vec::len), Some(0), "{state}");
     }
+    told::orders_are_told(http, "demo", ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,7 +178,7 @@ fn process(name: &str, data: &Path, ports: &[(String, String)]) -> Program {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_half_placed_order_is_visible_and_its_retry_completes_it_once() {
     let data = TempDir::new().expect("a temporary directory");
-    let ports: Vec<(String, String)> = ["MAIN", "INVENTORY", "PAYMENTS"]
+    let ports: Vec<(String, String)> = ["MAIN", "INVENTORY", "PAYMENTS", "NOTIFICATIONS"]
         .iter()
         .map(|name| {
             let free =
@@ -206,6 +209,10 @@ async fn a_half_placed_order_is_visible_and_its_retry_completes_it_once() {
     let stock = http.get("/v1/stock/tea-assam").await.json();
     assert_eq!((&stock["available"], &stock["reserved"]), (&98.into(), &0.into()));
     assert_ne!(payments.pid(), main.pid());
+    // What happened while its process was not there is told when it is.
+    let _notifications = process("notifications", data.path(), &ports);
+    let id = placed.json()["id"].as_str().expect("an id").to_owned();
+    told::orders_are_told(&http, "demo", [id]).await;
 }
 
 fn kill(pid: u32, signal: i32) {
@@ -222,7 +229,7 @@ fn lives(pid: u32) -> bool {
 #[tokio::test]
 async fn no_child_outlives_a_killed_parent() {
     let mut shop = Shop::start(Shape::Split).await;
-    let children = ["main", "inventory", "payments"].map(|process| pid_of(shop.data(), process));
+    let children = ["main", "inventory", "payments", "notifications"].map(|process| pid_of(shop.data(), process));
     assert!(children.iter().all(|pid| lives(*pid)));
     shop.program.kill();
     let began = Instant::now();

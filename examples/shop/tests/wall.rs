@@ -4,6 +4,8 @@
 
 #[path = "support/shop.rs"]
 mod support;
+#[path = "support/told.rs"]
+mod told;
 
 use std::collections::BTreeSet;
 
@@ -60,6 +62,7 @@ async fn seen_by_owner(http: &Http, order: &str, user: &str) -> Vec<String> {
         "/v1/items".to_owned(),
         "/v1/users".to_owned(),
         "/v1/orders".to_owned(),
+        "/v1/notifications".to_owned(),
         format!("/v1/orders/{order}"),
         format!("/v1/charges/{order}"),
         format!("/v1/users/{user}"),
@@ -84,12 +87,14 @@ async fn nobody_reaches_the_data_of_another(on: On) {
         .post("/v1/reservations", "r1", r#"{"reservationId":"held","sku":"tea-assam","quantity":3}"#)
         .await;
     assert_eq!(held.status, 200, "{held:?}");
+    told::so_many(http, OWNER, "", 2).await;
     let before = seen_by_owner(http, &order_id, &user_id).await;
 
     let mut walk = Walk { http, walked: BTreeSet::new() };
     walk.empty("/v1/items", "items").await;
     walk.empty("/v1/users", "users").await;
     walk.empty("/v1/orders", "orders").await;
+    walk.empty("/v1/notifications", "notifications").await;
     walk.refused("GET", "/v1/users/{user_id}", &user_id, "", "USER_NOT_FOUND").await;
     walk.refused("GET", "/v1/stock/{sku}", "tea-assam", "", "UNKNOWN_SKU").await;
     walk.refused("GET", "/v1/orders/{order_id}", &order_id, "", "ORDER_NOT_FOUND").await;

@@ -36,16 +36,19 @@ impl Address {
             return Err(wrong("has a scheme that is neither nats nor tls"));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (login, hosts) = rest.rsplit_once('@').map_or((None, rest), |(login, hosts)| (Some(login), hosts));
+        let (login, hosts) =
+            rest.rsplit_once('@').map_or((None, rest), |(login, hosts)| (Some(login), hosts));
         let mut servers = Vec::new();
         for host in hosts.trim_end_matches('/').split(',') {
-            let server: ServerAddr = format!("{scheme}://{host}").parse().map_err(|_| wrong("names no host"))?;
+            let server: ServerAddr =
+                format!("{scheme}://{host}").parse().map_err(|_| wrong("names no host"))?;
             if server.host().is_empty() || !matches!(server.clone().into_inner().path(), "" | "/") {
                 return Err(wrong("names no host"));
             }
             servers.push(server);
         }
-        let decoded = |text: &str| percent_decoded(text).map_err(|why| wrong(&format!("has a part that {why}")));
+        let decoded =
+            |text: &str| percent_decoded(text).map_err(|why| wrong(&format!("has a part that {why}")));
         let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
             None => (None, None),
             Some((token, "")) => (Some(decoded(token)?), None),

@@ -74,14 +74,24 @@ pub(super) fn arrival(codec: &Codec, module: Option<&str>, place: &Place, messag
     }
 }
 
-fn event(codec: &Codec, module: Option<&str>, place: &Place, message: &Message) -> Result<Envelope, Malformed> {
+fn event(
+    codec: &Codec,
+    module: Option<&str>,
+    place: &Place,
+    message: &Message,
+) -> Result<Envelope, Malformed> {
     let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
-    let content_type = headers(message).find(|(name, _)| is(name, "content-type")).map(|(_, value)| value.trim());
-    let is_whole = content_type.is_some_and(|value| value.get(..STRUCTURED.len()).is_some_and(|start| is(start, STRUCTURED)));
+    let content_type =
+        headers(message).find(|(name, _)| is(name, "content-type")).map(|(_, value)| value.trim());
+    let is_whole = content_type
+        .is_some_and(|value| value.get(..STRUCTURED.len()).is_some_and(|start| is(start, STRUCTURED)));
     let is_in_parts = headers(message).any(|(name, _)| name.get(..3).is_some_and(|start| is(start, "ce-")));
     let mut event = if is_whole || !is_in_parts {
         if let Some(media) = content_type.filter(|value| is_whole && !is_json(value)) {
-            return Err(Malformed { attribute: "event".to_owned(), why: format!("{media:?} is not read: use application/cloudevents+json") });
+            return Err(Malformed {
+                attribute: "event".to_owned(),
+                why: format!("{media:?} is not read: use application/cloudevents+json"),
+            });
         }
         codec.from_json(&message.payload)?
     } else {

@@ -98,7 +98,11 @@ impl StreamReader {
     pub async fn read(&mut self, from: u64, limit: usize) -> Result<Batch> {
         // Taken away while it is used: a future that is dropped leaves nothing that only it knows.
         let attached = match self.attached.take() {
-            Some(attached) if attached.next == from.max(1) && self.connection.is_up() == Some(attached.epoch) => attached,
+            Some(attached)
+                if attached.next == from.max(1) && self.connection.is_up() == Some(attached.epoch) =>
+            {
+                attached
+            }
             _ => self.attach(from).await?,
         };
         self.fill(attached, limit.clamp(1, MOST)).await
@@ -123,7 +127,9 @@ impl StreamReader {
             () = connection.lost(epoch) => return Err(connection.unavailable("went away")),
         };
         let consumer = consumer.map_err(|error| {
-            connection.unavailable(format_args!("gives no consumer of {}: {error}", self.spec.name)).caused_by(error)
+            connection
+                .unavailable(format_args!("gives no consumer of {}: {error}", self.spec.name))
+                .caused_by(error)
         })?;
         let info = connection.ensure(&self.spec).await?;
         let inbox = connection.client.new_inbox();
@@ -173,7 +179,9 @@ impl StreamReader {
             }
         }
         // So that the next messages are on their way while these are worked on.
-        let is_asked = batch.messages.len() < limit || attached.outstanding > 0 || attached.ask(&connection, limit).await.is_ok();
+        let is_asked = batch.messages.len() < limit
+            || attached.outstanding > 0
+            || attached.ask(&connection, limit).await.is_ok();
         self.attached = Some(attached).filter(|_| is_asked);
         Ok(batch)
     }
@@ -213,7 +221,9 @@ impl Attached {
                 self.outstanding = 0;
                 Came::Done
             }
-            Some(StatusCode::REQUEST_TERMINATED) if message.description.as_deref().unwrap_or_default().contains("MaxBytes") => {
+            Some(StatusCode::REQUEST_TERMINATED)
+                if message.description.as_deref().unwrap_or_default().contains("MaxBytes") =>
+            {
                 self.is_too_large = true;
                 self.outstanding = 0;
                 Came::Done

@@ -112,7 +112,9 @@ impl Connection {
             answer = request => answer,
             () = self.lost(epoch) => return Err(self.unavailable("went away")),
         };
-        answer.map_err(|error| self.unavailable(format_args!("does not answer {what}: {error}")).caused_by(error))
+        answer.map_err(|error| {
+            self.unavailable(format_args!("does not answer {what}: {error}")).caused_by(error)
+        })
     }
 
     /// The stream, made if it is not there.

@@ -110,7 +110,14 @@ struct Stored {
 impl StreamWriter {
     pub(super) fn new(connection: Arc<Connection>, spec: Spec, codec: Codec) -> Self {
         let prefix = spec.subjects.trim_end_matches('>').to_owned();
-        Self { connection, spec, prefix, codec, name: Uuid::new_v4().simple().to_string(), acknowledgements: Mutex::default() }
+        Self {
+            connection,
+            spec,
+            prefix,
+            codec,
+            name: Uuid::new_v4().simple().to_string(),
+            acknowledgements: Mutex::default(),
+        }
     }
 
     /// Where the stream ends. Makes it if it is not there.
@@ -156,10 +163,14 @@ impl StreamWriter {
     fn outgoing(&self, envelope: &Envelope, before: u64) -> Result<Outgoing> {
         let words = envelope.event_type.split('.');
         if !words.clone().all(is_word) {
-            return Err(Error::invalid_argument(format!("{:?} is not the name of a type", envelope.event_type)));
+            return Err(Error::invalid_argument(format!(
+                "{:?} is not the name of a type",
+                envelope.event_type
+            )));
         }
         let binary = self.codec.to_binary(envelope);
-        let Binary { headers: pairs, body } = binary.map_err(|why| Error::invalid_argument(why.to_string()))?;
+        let Binary { headers: pairs, body } =
+            binary.map_err(|why| Error::invalid_argument(why.to_string()))?;
         let mut headers = HeaderMap::new();
         let mut size = body.len();
         for (name, value) in pairs {
@@ -171,10 +182,13 @@ impl StreamWriter {
         size += 256;
         let most = self.connection.client.max_payload();
         if size > most {
-            return Err(Error::new(Code::ResourceExhausted, format!(
-                "the event {} has {size} bytes with its attributes, and the server takes {most}: raise its max_payload",
-                envelope.id
-            )));
+            return Err(Error::new(
+                Code::ResourceExhausted,
+                format!(
+                    "the event {} has {size} bytes with its attributes, and the server takes {most}: raise its max_payload",
+                    envelope.id
+                ),
+            ));
         }
         let subject = format!("{}{}.{}", self.prefix, envelope.tenant, envelope.event_type).into();
         Ok(Outgoing { subject, headers, body })
@@ -194,13 +208,16 @@ impl StreamWriter {
         let publish = async {
             let inbox = acknowledgements.begin(client).await?;
             for (mut message, at) in outgoing.into_iter().zip(0_usize..) {
-                let id = |at: usize| HeaderValue::from(format!("{}.{}.{at}", self.name, acknowledgements.batch));
+                let id =
+                    |at: usize| HeaderValue::from(format!("{}.{}.{at}", self.name, acknowledgements.batch));
                 message.headers.insert(NATS_MESSAGE_ID, id(at));
                 if at > 0 {
                     message.headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, id(at - 1));
                 }
                 let reply = format!("{inbox}.{at}");
-                client.publish_with_reply_and_headers(message.subject, reply, message.headers, message.body).await?;
+                client
+                    .publish_with_reply_and_headers(message.subject, reply, message.headers, message.body)
+                    .await?;
             }
             Ok::<_, async_nats::Error>(())
         };
@@ -269,7 +286,9 @@ impl StreamWriter {
             Ok(Answer::Refused { error }) if error.err_code == WRONG_MESSAGE => {
                 Err(AppendFailure::WrongSequence { last: expected })
             }
-            Ok(Answer::Refused { error }) => Err(unavailable(format!("refuses a message: {}", error.description))),
+            Ok(Answer::Refused { error }) => {
+                Err(unavailable(format!("refuses a message: {}", error.description)))
+            }
             Err(error) => Err(unavailable(format!("acknowledges in words that are not known: {error}"))),
         }
     }
@@ -295,7 +314,10 @@ impl Acknowledgements {
             };
             // The client is gone: who waits is told by the connection's end.
             let Some(message) = next else { std::future::pending().await };
-            let words = message.subject.strip_prefix(self.inbox.as_str()).and_then(|words| words[1..].split_once('.'));
+            let words = message
+                .subject
+                .strip_prefix(self.inbox.as_str())
+                .and_then(|words| words[1..].split_once('.'));
             if let Some((batch, at)) = words
                 && batch.parse() == Ok(self.batch)
                 && let Ok(at) = at.parse()

@@ -11,7 +11,7 @@ use crate::clock::Clock as _;
 use crate::engine::Link;
 use crate::failpoint::or_in_haste;
 use crate::pump::{Drained, Pump};
-use crate::stored::{PostgresLane, blocker, look};
+use crate::stored::{CLAIM_LIVES, PostgresLane, blocker, look};
 use crate::Fence;
 
 /// How often the outbox is looked at when nothing wakes: other processes publish as well.
@@ -105,14 +105,18 @@ impl Waiting {
 /// Carries to one target.
 pub(super) async fn pump<L: Link>(parts: Arc<Parts>, at: usize, link: L, mut settled: watch::Receiver<i64>) {
     let (target, clock) = (&parts.config.targets[at], parts.clock());
+    let claim_lives = parts.claim_lives.unwrap_or(CLAIM_LIVES);
+    let (renew_every, elsewhere) = (RENEW.min(claim_lives / 4), ELSEWHERE.min(claim_lives / 8));
     let lane = PostgresLane::new(
         parts.config.store.clone(),
         Arc::clone(&parts.config.home),
         settled.clone(),
         Arc::clone(&parts.config.owner),
-    );
+    )
+    .claiming_for(claim_lives);
     let metrics = Arc::clone(&parts.pumps[at].1);
-    let mut pump = Pump::new(&*target.name, lane, link, clock.clone(), target.types.clone(), metrics);
+    let pump = Pump::new(&*target.name, lane, link, clock.clone(), target.types.clone(), metrics);
+    let mut pump = pump.saving_every(renew_every);
     let mut changed = parts.changed.subscribe();
     let (mut failures, mut renewed) = (0, Instant::now());
     loop {
@@ -121,12 +125,12 @@ pub(super) async fn pump<L: Link>(parts: Arc<Parts>, at: usize, link: L, mut set
             Ok(drained) => {
                 failures = 0;
                 match drained {
-                    Drained::Elsewhere => ELSEWHERE,
+                    Drained::Elsewhere => elsewhere,
                     Drained::Stalled(next) => {
                         let left = next.saturating_sub(clock.now()).max(1000);
-                        Duration::from_micros(left.unsigned_abs()).min(RENEW)
+                        Duration::from_micros(left.unsigned_abs()).min(renew_every)
                     }
-                    Drained::Dry if pump.is_saved() => RENEW,
+                    Drained::Dry if pump.is_saved() => renew_every,
                     Drained::Dry => SAVE_AFTER,
                 }
             }
@@ -143,7 +147,7 @@ pub(super) async fn pump<L: Link>(parts: Arc<Parts>, at: usize, link: L, mut set
             _ = settled.changed(), if failures == 0 => {}
             _ = changed.changed() => pump.forget(),
             () = tokio::time::sleep(wait) => {
-                let renew = renewed.elapsed() >= RENEW;
+                let renew = renewed.elapsed() >= renew_every;
                 if let Err(error) = pump.save(renew).await {
                     tracing::debug!(target: "drystone::events", pump = target.name, %error, "a position was not stored");
                 } else if renew {

@@ -43,6 +43,8 @@ pub(super) async fn pump<L: Link + Clone>(parts: Arc<Parts>, at: usize, link: L)
     let mut waiting: BTreeMap<TenantId, (Instant, bool)> = BTreeMap::new();
     let mut working = FuturesUnordered::new();
     let mut busy = BTreeSet::new();
+    // Lanes at work while an operator changes positions: what they know then counts no more.
+    let mut outdated = BTreeSet::new();
     let mut sweep = Instant::now() + SWEEP;
     loop {
         while working.len() < AT_ONCE {
@@ -55,8 +57,11 @@ pub(super) async fn pump<L: Link + Clone>(parts: Arc<Parts>, at: usize, link: L)
         let next = waiting.values().map(|(due, _)| *due).min();
         tokio::select! {
             biased;
-            Some((tenant, lane, done)) = working.next(), if !working.is_empty() => {
+            Some((tenant, mut lane, done)) = working.next(), if !working.is_empty() => {
                 busy.remove(&tenant);
+                if outdated.remove(&tenant) {
+                    lane.forget();
+                }
                 match lanes.put_back(tenant.clone(), lane, done) {
                     Next::Nothing => {}
                     Next::Save(due) => drop(waiting.insert(tenant, (due, true))),
@@ -75,6 +80,7 @@ pub(super) async fn pump<L: Link + Clone>(parts: Arc<Parts>, at: usize, link: L)
             _ = changed.changed() => {
                 lanes.idle.clear();
                 waiting.clear();
+                outdated.clone_from(&busy);
                 ready = lanes.all().await;
             }
             () = sleep_until(next.unwrap_or(sweep)), if next.is_some() => {

@@ -48,6 +48,29 @@ pub(crate) async fn due_keys(
     rows.into_iter().map(key).collect()
 }
 
+/// How many keys of a consumer are parked: of one tenant, or on PostgreSQL of all. The first message of a parked key alone says so.
+pub(crate) async fn parked_keys(
+    store: &Store,
+    home: &Arc<Home>,
+    consumer: &str,
+    tenant: Option<&TenantId>,
+) -> Result<i64> {
+    const PARKED: &str = "select count(*) from drystone_held where consumer = $1 and state = 'parked'";
+    let (count,): (i64,) = match (tenant, store.dialect()?) {
+        (Some(tenant), Dialect::Sqlite) => {
+            let mut cx = context(home, tenant)?;
+            let mut tx = store.read(&mut cx).await?;
+            tx.query(PARKED).bind((consumer,)).one().await?
+        }
+        (_, _) => {
+            let mut cx = context(home, &nobody()?)?;
+            let mut tx = store.begin_across(&mut cx).await?;
+            tx.query(PARKED).bind((consumer,)).one().await?
+        }
+    };
+    Ok(count)
+}
+
 /// When the next key of a consumer is due.
 pub(crate) async fn next_due(
     store: &Store,

@@ -15,18 +15,24 @@ use crate::{Fence, Look};
 /// The three statements may stand in one transaction: its own id is N, and an xmin of N says that every transaction before it is over.
 pub(crate) async fn look(store: &Store, home: &Arc<Home>, fence: &mut Fence) -> Result<i64> {
     const HIGH: &str = "select coalesce(pg_sequence_last_value('drystone_outbox_seq_seq'), 0)::bigint";
-    const NEXT: &str = "select pg_current_xact_id()::text::bigint";
-    const XMIN: &str = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+    const NEXT: &str =
+        "select pg_current_xact_id()::text::bigint, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint";
+    const XMIN: &str = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+        pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint";
     let mut cx = context(home, &nobody()?)?;
     let mut tx = store.begin_across(&mut cx).await?;
     let (high,) = tx.query(HIGH).one::<(i64,)>().await?;
     if fence.wants(high) {
-        let (next,) = tx.query(NEXT).one::<(i64,)>().await?;
-        fence.look(Look { high, next });
+        let (next, written) = tx.query(NEXT).one::<(i64, i64)>().await?;
+        fence.look_at(Look { high, next }, written);
     }
     if fence.pending().is_some() {
-        let (xmin,) = tx.query(XMIN).one::<(i64,)>().await?;
-        fence.observe(if broken("no-fence") { i64::MAX } else { xmin });
+        let (xmin, flushed) = tx.query(XMIN).one::<(i64, i64)>().await?;
+        if broken("no-fence") {
+            fence.observe(i64::MAX);
+        } else if fence.is_durable(flushed) {
+            fence.observe(xmin);
+        }
     }
     tx.commit().await?;
     Ok(high)

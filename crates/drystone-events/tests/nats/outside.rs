@@ -63,5 +63,8 @@ async fn what_is_published_here_is_read_by_python() {
         assert_eq!(read["time"], "2026-11-22T11:20:00.123456+00:00");
     }
     assert_eq!((&read[0]["data"], &read[1]["data"]), (&json!("event 1"), &json!("event 2")));
-    assert_eq!((&read[2]["data"], &read[2]["datacontenttype"]), (&json!({ "amount": 5 }), &json!("application/json")));
+    assert_eq!(
+        (&read[2]["data"], &read[2]["datacontenttype"]),
+        (&json!({ "amount": 5 }), &json!("application/json"))
+    );
 }

@@ -30,7 +30,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("nats://{}", listener.local_addr().unwrap());
         let none = || AtomicI64::new(-1);
-        let toll = Arc::new(Toll { lose: none(), hold: none(), held: Notify::new(), released: Notify::new() });
+        let toll =
+            Arc::new(Toll { lose: none(), hold: none(), held: Notify::new(), released: Notify::new() });
         let (cuts, cut) = watch::channel(0);
         let counted = Arc::clone(&toll);
         tokio::spawn(async move {

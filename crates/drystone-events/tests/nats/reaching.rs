@@ -108,9 +108,16 @@ async fn an_account_without_jetstream_is_told_so() {
 
 #[tokio::test]
 async fn what_cannot_be_a_name_or_a_url_is_refused_at_once() {
-    for (url, application) in [("nats://h", "my shop"), ("nats://h", ""), ("nats://h", "a.b"), ("http://h", "shop")] {
-        let config = NatsConfig { url: url.into(), application: application.to_owned(), retention: Duration::ZERO };
-        assert_eq!(NatsBroker::connect(config).await.unwrap_err().code(), Code::InvalidArgument, "{url} {application}");
+    for (url, application) in
+        [("nats://h", "my shop"), ("nats://h", ""), ("nats://h", "a.b"), ("http://h", "shop")]
+    {
+        let config =
+            NatsConfig { url: url.into(), application: application.to_owned(), retention: Duration::ZERO };
+        assert_eq!(
+            NatsBroker::connect(config).await.unwrap_err().code(),
+            Code::InvalidArgument,
+            "{url} {application}"
+        );
     }
 }
 
@@ -141,7 +148,10 @@ async fn a_stream_keeps_an_hour_longer_than_the_outbox_and_what_an_operator_has_
     let _: Value = context.request(format!("STREAM.UPDATE.{STREAM}"), &changed).await.unwrap();
     assert_eq!(tail_with(2 * day).await, made);
     let is = settings(&context).await;
-    assert_eq!((&is["max_age"], &is["max_bytes"], &is["description"]), (&hours(49), &json!(1_000_000), &json!("ours")));
+    assert_eq!(
+        (&is["max_age"], &is["max_bytes"], &is["description"]),
+        (&hours(49), &json!(1_000_000), &json!("ours"))
+    );
     // What is kept longer is left so.
     tail_with(day).await;
     assert_eq!(settings(&context).await["max_age"], hours(49));

@@ -195,7 +195,10 @@ async fn what_is_no_event_is_given_with_its_bytes_and_stops_nothing() {
     assert_eq!(garbage.why.attribute, "event");
     let (3, Arrival::Malformed(forged)) = &arrivals[2] else { panic!("{arrivals:?}") };
     assert_eq!(forged.why.attribute, "source");
-    assert!(forged.headers.iter().any(|(name, value)| name == "ce-tenantid" && value == "acme"), "{forged:?}");
+    assert!(
+        forged.headers.iter().any(|(name, value)| name == "ce-tenantid" && value == "acme"),
+        "{forged:?}"
+    );
     assert_eq!(broker.metrics().malformed.get(), 2);
 }
 

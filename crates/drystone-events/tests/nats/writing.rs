@@ -201,7 +201,9 @@ async fn what_cannot_be_sent_is_told_and_what_was_before_it_is_stored() {
     let large = Envelope { data: Data::Protobuf(vec![0; 65_536].into()), ..event(3) };
     let lined = Envelope { key: "a\nb".to_owned(), ..event(3) };
     let spaced = Envelope { event_type: "a b.>".to_owned(), ..event(3) };
-    for (at, (unfit, says)) in [(large, "max_payload"), (lined, "partitionkey"), (spaced, "a b.>")].into_iter().enumerate() {
+    for (at, (unfit, says)) in
+        [(large, "max_payload"), (lined, "partitionkey"), (spaced, "a b.>")].into_iter().enumerate()
+    {
         let batch = [event(1), event(2), unfit, event(4)];
         let error = writer.append(2 * at as u64, &batch).await.unwrap_err();
         assert_eq!(error.stored, 2);

@@ -5,12 +5,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drystone_call::{Context, Event, Home, Principal, Result, TenantId};
+use drystone_call::{
+    Channel, Context, ContractClient as _, Event, Home, Principal, Result, Runner, TenantId,
+};
+use drystone_events::delivery::v1::{DeliveryClient, DeliveryServer};
+use drystone_events::delivery::{self, Deliveries, RemoteConsumer};
+use drystone_events::nats::{NatsBroker, NatsConfig};
 use drystone_events::{
-    Consumer, Deliver, Handlers, Publish as _, Relay, RelayConfig, Retention, Schedule, Target, Way,
+    Consumer, Deliver, Handlers, Publish as _, Relay, RelayConfig, Retention, Schedule, Source, Subscription,
+    Target, Way,
 };
 use drystone_store::{Location, Migrations, Migrator, Steps, Store, StoreConfig, Tx, migrations};
-use drystone_testkit::{Database, Postgres};
+use drystone_testkit::{Database, Nats, Postgres};
+use drystone_transport::{DevAuthority, EdgeSet, InternalServer, RemoteProcess};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -45,9 +52,22 @@ pub(crate) enum On {
     Postgres,
 }
 
+/// Which way messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Embedded broker, one process.
+    Call,
+    /// Embedded broker, as if between two processes: mutual TLS over a real port.
+    Grpc,
+    /// A real nats-server.
+    Nats,
+}
+
 /// The two modules.
 pub(crate) struct World {
     pub(crate) on: On,
+    pub(crate) by: By,
+    pub(crate) nats: Option<Nats>,
     pub(crate) ledger: Store,
     pub(crate) mirror: Store,
     pub(crate) ledger_home: Arc<Home>,
@@ -57,11 +77,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn new(on: On) -> Self {
+    pub(crate) async fn new(on: On, by: By) -> Self {
         let dir = TempDir::new().unwrap();
         let database = (on == On::Postgres).then(|| Postgres::of_process().database().unwrap());
         let mut world = Self {
             on,
+            by,
+            nats: (by == By::Nats).then(|| Nats::start().unwrap()),
             ledger: Store::unopened("ledger"),
             mirror: Store::unopened("mirror"),
             ledger_home: Home::of_system("ledger"),
@@ -161,10 +183,65 @@ impl World {
     }
 
     /// A consumer and a relay to it, at work.
-    pub(crate) fn run(&self) -> Running {
+    pub(crate) async fn run(&self) -> Running {
         let consumer = self.consumer();
-        let to: Arc<dyn Deliver> = Arc::new(consumer.clone());
-        self.run_with(consumer, Way::Push(to))
+        match self.by {
+            By::Call => self.run_with(consumer.clone(), Way::Push(Arc::new(consumer))),
+            By::Grpc => {
+                let (to, server) = self.serve(&consumer).await;
+                let mut running = self.run_with(consumer, Way::Push(to));
+                running.tasks.push(server);
+                running
+            }
+            By::Nats => {
+                let broker = self.broker().await;
+                let mut running = self.run_with(consumer.clone(), Way::Nats(broker.clone()));
+                running.subscribe(consumer, broker);
+                running
+            }
+        }
+    }
+
+    /// The broker, by a connection of its own.
+    pub(crate) async fn broker(&self) -> NatsBroker {
+        let config = NatsConfig {
+            url: self.nats.as_ref().unwrap().url().into(),
+            application: "test".to_owned(),
+            retention: Retention::default().outbox(),
+        };
+        NatsBroker::connect(config).await.unwrap()
+    }
+
+    /// Serves a consumer as a process of its own does, and gives the ledger's way to it.
+    async fn serve(&self, consumer: &Consumer) -> (Arc<dyn Deliver>, JoinHandle<()>) {
+        let authority = DevAuthority::open(self.dir.path().join("certs")).unwrap();
+        let identity = |module: &str| authority.issue("test", module, &[module.to_owned()]).unwrap();
+        let server = InternalServer::bind("127.0.0.1:0", &identity("mirror")).await.unwrap();
+        let address = server.local_addr().to_string();
+        let served = DeliveryServer::new(Deliveries::new("test", [consumer.clone()]));
+        let mount = served.mount(Home::of_system("events"), None);
+        let edges: EdgeSet = [("ledger", delivery::contract())].into_iter().collect();
+        let services = vec![Arc::clone(mount.dispatch())];
+        let serving = tokio::spawn(async move {
+            let never = std::future::pending();
+            server.serve(services, edges, never, Duration::ZERO).await;
+        });
+        let remote = RemoteProcess::new(address, &identity("ledger")).module("mirror").unwrap();
+        let channel = Channel::unbound(Some("ledger"), "ledger");
+        channel.bind(Runner::Remote(remote));
+        let client = DeliveryClient::from_channel(channel);
+        (Arc::new(RemoteConsumer::new("test", "mirror", client, Arc::clone(&self.ledger_home))), serving)
+    }
+
+    /// A consumer that reads the broker, at work without a relay.
+    pub(crate) async fn run_subscription(&self) -> Running {
+        let (consumer, broker) = (self.consumer(), self.broker().await);
+        let relay = self.relay("nowhere", Way::Push(Arc::new(consumer.clone())));
+        let (stopper, stopping) = watch::channel(false);
+        let tasks = consumer.start(&stopping);
+        let mut running = Running { consumer: consumer.clone(), relay, stopper, tasks };
+        running.subscribe(consumer, broker);
+        running
     }
 
     /// A consumer, and a relay that reaches it in some way, at work.
@@ -186,10 +263,24 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    fn subscribe(&mut self, consumer: Consumer, broker: NatsBroker) {
+        let subscription = Subscription {
+            consumer,
+            broker,
+            source: Source::Module("ledger".to_owned()),
+            types: vec![Posted::TYPE.to_owned()],
+            owner: "test".into(),
+            metrics: Arc::default(),
+        };
+        self.tasks.push(subscription.start(&self.stopper.subscribe()));
+    }
+
     pub(crate) async fn stop(self) {
         self.stopper.send(true).unwrap();
         for task in self.tasks {
-            task.await.unwrap();
+            task.abort();
+            // Cancelled or done.
+            let _ = task.await;
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use drystone_call::{Code, TenantId};
+use futures_util::FutureExt as _;
 
 use crate::Site;
 
@@ -35,6 +36,23 @@ async fn two_connections_are_made_when_they_are_needed() {
     world.store.close().await.unwrap();
     assert_eq!(world.store.begin_across(&mut d).await.unwrap_err().code(), Code::Unavailable);
     site.until(SESSIONS, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_connection_is_told_that_the_store_closes() {
+    let site = Site::open().await;
+    let world = &site.world;
+    let (mut a, mut b) = (world.cx(), world.cx());
+    let first = world.store.begin_across(&mut a).await.unwrap();
+    let second = world.store.begin_across(&mut b).await.unwrap();
+    let mut c = world.cx().with_timeout(Duration::from_secs(10));
+    let mut third = Box::pin(world.store.begin_across(&mut c));
+    assert!(third.as_mut().now_or_never().is_none(), "both connections are in use");
+    let store = world.store.clone();
+    let closing = tokio::spawn(async move { store.close().await });
+    assert_eq!(third.await.unwrap_err().code(), Code::Unavailable);
+    drop((first, second));
+    closing.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

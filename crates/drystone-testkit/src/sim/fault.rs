@@ -184,10 +184,6 @@ impl Injector {
         self.healed = true;
     }
 
-    pub(crate) fn is_healed(&self) -> bool {
-        self.healed
-    }
-
     /// Whether a fault happens here.
     pub(crate) fn happens(&mut self, fault: Fault) -> bool {
         if self.healed || self.off.contains(&fault) {

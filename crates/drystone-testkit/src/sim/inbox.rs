@@ -44,25 +44,20 @@ pub(crate) struct SimTx {
 }
 
 impl Inbox for SimInbox {
-    type Seat = TenantId;
-    type Tx<'s> = SimTx;
+    type Tx = SimTx;
 
     fn consumer(&self) -> &str {
         &self.consumer
     }
 
-    fn seat(&self, tenant: &TenantId) -> TenantId {
-        tenant.clone()
-    }
-
-    async fn begin<'s>(&self, seat: &'s mut TenantId) -> Result<SimTx> {
+    async fn begin(&self, tenant: &TenantId) -> Result<SimTx> {
         let world = &self.world;
         world.statement(self.process, Side::Consumer).await?;
-        if self.process != 0 && world.state().suspended.contains(seat) {
+        if self.process != 0 && world.state().suspended.contains(tenant) {
             return Err(PlatformReason::TenantSuspended.error("the tenant is suspended"));
         }
         loop {
-            if let Some(tx) = self.try_begin(seat) {
+            if let Some(tx) = self.try_begin(tenant) {
                 return Ok(tx);
             }
             let wait = world.between(MS, 5 * MS);

@@ -98,11 +98,6 @@ impl Network {
             None => Err(None),
         }
     }
-
-    /// Whether nothing is on its way.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.arrivals.values().all(BTreeMap::is_empty)
-    }
 }
 
 /// Waits for the next call that arrives at a process.

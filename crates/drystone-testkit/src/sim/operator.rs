@@ -180,8 +180,7 @@ async fn operate(world: &World, consumer: &str, held: &Held, drops: bool) {
         return;
     }
     let inbox = SimInbox::new(world, 0, consumer);
-    let mut seat = inbox.seat(&held.message.tenant);
-    let Ok(mut tx) = inbox.begin(&mut seat).await else { return };
+    let Ok(mut tx) = inbox.begin(&held.message.tenant).await else { return };
     let (source, key) = (&held.message.source, &held.message.key);
     match tx.first(source, key).await {
         Ok(Some(first)) if first.place == held.place && first.hold.state == HeldState::Parked => {}

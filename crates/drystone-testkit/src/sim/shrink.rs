@@ -55,7 +55,7 @@ impl Search {
         let mut smaller = false;
         for fault in Fault::ALL {
             if !self.plan.off.contains(fault) {
-                smaller |= self.change(|plan| drop(plan.off.insert(*fault)));
+                smaller |= self.change(|plan| plan.off.extend([*fault]));
             }
         }
         smaller
@@ -66,7 +66,8 @@ impl Search {
         let mut smaller = false;
         let mut at = 0;
         while at < self.plan.planned.len() {
-            if self.change(|plan| drop(plan.planned.remove(at))) {
+            let one = at..=at;
+            if self.change(|plan| drop(plan.planned.drain(one))) {
                 smaller = true;
             } else {
                 at += 1;
@@ -112,7 +113,7 @@ impl Search {
         for (fault, count) in run(&self.plan, false).ordinals {
             for number in 1..=count {
                 if !self.plan.off.contains(&fault) && !self.plan.left_out.contains(&(fault, number)) {
-                    smaller |= self.change(|plan| drop(plan.left_out.insert((fault, number))));
+                    smaller |= self.change(|plan| plan.left_out.extend([(fault, number)]));
                 }
             }
         }

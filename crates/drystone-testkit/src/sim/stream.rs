@@ -68,6 +68,12 @@ impl Stream {
         batch.len()
     }
 
+    /// An append is on its way, and will arrive at a moment.
+    fn put_off(&mut self, at: (i64, u64), after: u64, batch: &[Envelope]) {
+        let append = Append { stream: self.incarnation, after, batch: batch.to_vec() };
+        self.late.insert(at, append);
+    }
+
     /// Takes in what arrives now.
     pub(crate) fn take_late(&mut self, now: i64) {
         while let Some(first) = self.late.first_entry()
@@ -153,10 +159,7 @@ impl StreamLink {
         if world.happens(process, Fault::Late) {
             let at = world.now() + PATIENCE + world.between(0, 2000 * MS);
             let number = world.roll();
-            let mut stream = world.stream();
-            let append = Append { stream: stream.incarnation, after, batch: batch.to_vec() };
-            stream.late.insert((at, number), append);
-            drop(stream);
+            world.stream().put_off((at, number), after, batch);
             world.time.sleep(PATIENCE).await;
             return Err(Error::unavailable("no acknowledgement came"));
         }

@@ -109,10 +109,11 @@ impl Future for Sleep {
         if core.now >= self.at {
             return Poll::Ready(());
         }
-        let entry = *self.entry.get_or_insert_with(|| {
+        let entry = self.entry.unwrap_or_else(|| {
             core.next += 1;
             (self.at, core.next)
         });
+        self.entry = Some(entry);
         core.timers.insert(entry, cx.waker().clone());
         Poll::Pending
     }

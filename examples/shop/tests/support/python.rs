@@ -11,17 +11,19 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 /// What is installed, each version pinned.
 const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
 /// The directories with the `.proto` files, from [`HERE`].
-const PROTO: [&str; 5] = [
+const PROTO: [&str; 6] = [
     "../../crates/drystone-contract/proto",
     "inventory/api/proto",
+    "notifications/api/proto",
     "orders/api/proto",
     "payments/api/proto",
     "users/api/proto",
 ];
 /// The files for which stubs are made; the rest come with the packages.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "drystone/options.proto",
     "shop/inventory/v1/inventory.proto",
+    "shop/notifications/v1/notifications.proto",
     "shop/orders/v1/orders.proto",
     "shop/payments/v1/payments.proto",
     "shop/users/v1/users.proto",

@@ -18,7 +18,7 @@ pub(crate) enum Shape {
     Whole,
     /// One process, messages are encoded and decoded.
     Encoded,
-    /// Three processes.
+    /// Four processes.
     Split,
 }
 

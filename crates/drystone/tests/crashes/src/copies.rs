@@ -1,12 +1,12 @@
 //! Two copies of the ledger, by its events alone: the mirror, whose handler fails where a test wants it, and the audit, which never fails.
 
-use drystone::prelude::*;
-
-use crate::api::{
+use crashes_api::{
     ArmMirrorRequest, ArmMirrorResponse, Audit, AuditServer, Copies, Entry, FailRequest, FailResponse,
     GetAuditedRequest, GetHeldRequest, GetMirroredRequest, Held, Mirror, MirrorServer, Posted, Reminded,
     ReplayRequest, ReplayResponse,
 };
+use drystone::prelude::*;
+
 use crate::ledger::{pumps, small};
 
 struct MirrorService {

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use crashes_api::{
+    ArmLedgerRequest, ArmLedgerResponse, Books, Entry, GetBooksRequest, GetLagRequest, Lag, Ledger, LedgerServer,
+    PostRequest, Posted, Posting, Pump, Reminded,
+};
 use drystone::prelude::*;
 use drystone::store::ReadTx;
 use drystone_call::Payload as _;
 use drystone_events::failpoint;
 
-use crate::api::{
-    ArmLedgerRequest, ArmLedgerResponse, Books, Entry, GetBooksRequest, GetLagRequest, Lag, Ledger, LedgerServer,
-    PostRequest, Posted, Posting, Pump, Reminded,
-};
 
 /// How long a reminder waits.
 const LATER: Duration = Duration::from_millis(40);

@@ -1,6 +1,5 @@
 //! A small application that lives on its events: a ledger, and two copies of it that must come out the same, whatever is killed when.
 
-mod api;
 mod copies;
 mod ledger;
 

@@ -1,4 +1,4 @@
-//! Publishing to applying on the real stores, with the embedded broker.
+//! What every broker keeps, on the real stores: from publishing to applying.
 
 #[path = "support/world.rs"]
 mod world;
@@ -7,16 +7,28 @@ use std::time::Duration;
 
 use drystone_call::TenantId;
 use drystone_events::Publish as _;
-use world::{On, Posted, World, check_order};
+use world::{By, On, Posted, World, check_order};
 
-macro_rules! on_both {
+macro_rules! cases {
     ($($name:ident),+ $(,)?) => {
-        mod sqlite { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name(super::On::Sqlite).await; })+ }
-        mod postgres { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() { super::$name(super::On::Postgres).await; })+ }
+        cases!(@ sqlite_by_call, Sqlite, Call, $($name),+);
+        cases!(@ sqlite_by_grpc, Sqlite, Grpc, $($name),+);
+        cases!(@ sqlite_by_nats, Sqlite, Nats, $($name),+);
+        cases!(@ postgres_by_call, Postgres, Call, $($name),+);
+        cases!(@ postgres_by_grpc, Postgres, Grpc, $($name),+);
+        cases!(@ postgres_by_nats, Postgres, Nats, $($name),+);
+    };
+    (@ $module:ident, $on:ident, $by:ident, $($name:ident),+) => {
+        mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::World::new(super::On::$on, super::By::$by).await).await;
+            })+
+        }
     };
 }
 
-on_both! {
+cases! {
     what_is_published_is_applied_once_and_in_order,
     what_was_published_before_the_relay_ran_is_applied,
     nothing_of_a_transaction_that_was_dropped_is_applied,
@@ -25,9 +37,8 @@ on_both! {
     a_scheduled_message_comes_when_it_is_due,
 }
 
-async fn what_is_published_is_applied_once_and_in_order(on: On) {
-    let world = World::new(on).await;
-    let running = world.run();
+async fn what_is_published_is_applied_once_and_in_order(world: World) {
+    let running = world.run().await;
     for n in 1..=50 {
         for account in ["a", "b", "c"] {
             world.post("acme", account, n).await.unwrap();
@@ -42,24 +53,22 @@ async fn what_is_published_is_applied_once_and_in_order(on: On) {
     running.stop().await;
 }
 
-async fn what_was_published_before_the_relay_ran_is_applied(on: On) {
-    let world = World::new(on).await;
+async fn what_was_published_before_the_relay_ran_is_applied(world: World) {
     for n in 1..=20 {
         world.post("acme", "a", n).await.unwrap();
     }
-    let running = world.run();
+    let running = world.run().await;
     check_order(&world.applied_at_least("acme", 20).await);
     running.stop().await;
     // A second life repeats at most what was not stored as carried, and applies nothing again.
-    let running = world.run();
+    let running = world.run().await;
     world.post("acme", "a", 21).await.unwrap();
     check_order(&world.applied_at_least("acme", 21).await);
     running.stop().await;
 }
 
-async fn nothing_of_a_transaction_that_was_dropped_is_applied(on: On) {
-    let world = World::new(on).await;
-    let running = world.run();
+async fn nothing_of_a_transaction_that_was_dropped_is_applied(world: World) {
+    let running = world.run().await;
     let mut cx = world.cx("ledger", "acme");
     let mut tx = world.ledger.begin(&mut cx).await.unwrap();
     tx.publish(Posted { account: "a".to_owned(), n: 7 }).unwrap();
@@ -77,10 +86,9 @@ async fn poison(world: &World, account: &str, poisoned: bool) {
     tx.commit().await.unwrap();
 }
 
-async fn a_poisoned_key_waits_and_the_others_go_on(on: On) {
-    let world = World::new(on).await;
+async fn a_poisoned_key_waits_and_the_others_go_on(world: World) {
     poison(&world, "a", true).await;
-    let running = world.run();
+    let running = world.run().await;
     for n in 1..=10 {
         for account in ["a", "b"] {
             world.post("acme", account, n).await.unwrap();
@@ -99,11 +107,10 @@ async fn a_poisoned_key_waits_and_the_others_go_on(on: On) {
     running.stop().await;
 }
 
-async fn a_refused_tenant_waits_and_the_others_go_on(on: On) {
-    let world = World::new(on).await;
+async fn a_refused_tenant_waits_and_the_others_go_on(world: World) {
     let bolt = TenantId::new("bolt").unwrap();
     world.mirror.tenants().suspend(&bolt).await.unwrap();
-    let running = world.run();
+    let running = world.run().await;
     for n in 1..=5 {
         world.post("bolt", "a", n).await.unwrap();
         world.post("acme", "a", n).await.unwrap();
@@ -116,9 +123,8 @@ async fn a_refused_tenant_waits_and_the_others_go_on(on: On) {
     running.stop().await;
 }
 
-async fn a_scheduled_message_comes_when_it_is_due(on: On) {
-    let world = World::new(on).await;
-    let running = world.run();
+async fn a_scheduled_message_comes_when_it_is_due(world: World) {
+    let running = world.run().await;
     let mut cx = world.cx("ledger", "acme");
     let mut tx = world.ledger.begin(&mut cx).await.unwrap();
     let due = tx.caller().now() + Duration::from_millis(300);

@@ -1,0 +1,102 @@
+//! The counters of events in the Prometheus text format. Nothing here asks a store: gauges are what the loops of relays and consumers saw last.
+
+use std::fmt::{Display, Write as _};
+
+use drystone_call::Home;
+use drystone_events::{Consumer, ConsumerMetrics, PumpMetrics, Relay};
+
+/// Name, kind and meaning.
+type Family = (&'static str, &'static str, &'static str);
+
+type ConsumerValue = fn(&ConsumerMetrics) -> i64;
+type PumpValue = fn(&PumpMetrics, i64) -> f64;
+
+const CONSUMERS: [(Family, ConsumerValue); 7] = [
+    (("applied_total", "counter", "Messages whose handler ran and committed."), |m| whole(m.applied.get())),
+    (("repeated_total", "counter", "Messages that had arrived before and were left out."), |m| whole(m.repeated.get())),
+    (("held_total", "counter", "Messages that were held back when they arrived."), |m| whole(m.held.get())),
+    (("retried_total", "counter", "Attempts at messages that were held back."), |m| whole(m.retried.get())),
+    (("parked_total", "counter", "Keys that were parked."), |m| whole(m.parked.get())),
+    (("malformed_total", "counter", "Messages of a broker that were no events and were left out."), |m| whole(m.malformed.get())),
+    (("parked_keys", "gauge", "Keys that are parked now and wait for an operator."), |m| m.parked_keys.get()),
+];
+
+const PUMPS: [(Family, PumpValue); 6] = [
+    (("carried_total", "counter", "Messages that the target has taken."), |m, _| float(whole(m.carried.get()))),
+    (("pump_failures_total", "counter", "Attempts to carry that failed."), |m, _| float(whole(m.failures.get()))),
+    (("forgotten_total", "counter", "Messages that a broker had acknowledged and lost."), |m, _| float(whole(m.forgotten.get()))),
+    (("lag_messages", "gauge", "Messages that are not with the target, at most."), |m, _| float(m.behind.messages())),
+    (("oldest_unsent_seconds", "gauge", "Age of the oldest message that is not with the target."), |m, now| {
+        seconds(m.behind.oldest(), now)
+    }),
+    (("still_seconds", "gauge", "How long the target has taken nothing although messages wait."), |m, now| {
+        seconds(m.behind.still_since(), now)
+    }),
+];
+
+const FENCE_LAG: Family = ("fence_lag_seconds", "gauge", "How long the fence has waited for an older transaction.");
+const FENCE_BLOCKER: Family = ("fence_blocker_pid", "gauge", "Process id of the session that the fence waits for; 0 if none is known.");
+
+/// Renders what the relays and consumers of a process have counted.
+pub(crate) fn prometheus(home: &Home, relays: &[Relay], consumers: &[Consumer]) -> String {
+    let now = micros(home);
+    let mut text = String::new();
+    for (family, value) in CONSUMERS {
+        head(&mut text, family, !consumers.is_empty());
+        for consumer in consumers {
+            let labels = format!("module=\"{}\",consumer=\"{}\"", consumer.module(), consumer.name());
+            line(&mut text, family, &labels, value(consumer.metrics()));
+        }
+    }
+    for (family, value) in PUMPS {
+        head(&mut text, family, relays.iter().any(|relay| !relay.pumps().is_empty()));
+        for relay in relays {
+            for (pump, metrics) in relay.pumps() {
+                let labels = format!("module=\"{}\",pump=\"{pump}\"", relay.module());
+                line(&mut text, family, &labels, value(metrics, now));
+            }
+        }
+    }
+    for family in [FENCE_LAG, FENCE_BLOCKER] {
+        head(&mut text, family, !relays.is_empty());
+        for relay in relays {
+            let fence = relay.fence();
+            let labels = format!("module=\"{}\"", relay.module());
+            if family == FENCE_LAG {
+                line(&mut text, family, &labels, seconds(Some(fence.waiting_since.get()).filter(|since| *since > 0), now));
+            } else {
+                line(&mut text, family, &labels, fence.blocker.get());
+            }
+        }
+    }
+    text
+}
+
+fn head(text: &mut String, (name, kind, help): Family, has_any: bool) {
+    if has_any {
+        let _ = writeln!(text, "# HELP drystone_events_{name} {help}\n# TYPE drystone_events_{name} {kind}");
+    }
+}
+
+fn line(text: &mut String, (name, ..): Family, labels: &str, value: impl Display) {
+    let _ = writeln!(text, "drystone_events_{name}{{{labels}}} {value}");
+}
+
+/// The home's time in microseconds since 1970.
+pub(crate) fn micros(home: &Home) -> i64 {
+    let since = home.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus reads floats; counts beyond 2^53 are not reached")]
+fn float(number: i64) -> f64 {
+    number as f64
+}
+
+fn seconds(since: Option<i64>, now: i64) -> f64 {
+    since.map_or(0.0, |since| float(now.saturating_sub(since).max(0)) / 1e6)
+}

@@ -1,3 +1,0 @@
-//! The contract.
-
-drystone_call::include_contract!("test.crashes.v1");
