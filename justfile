@@ -8,7 +8,7 @@ default:
 run *words:
     cargo run -- {{ words }}
 
-# Start the shop taken apart: inventory and payments in processes of their own.
+# Start the shop taken apart: inventory, payments and notifications in processes of their own.
 split:
     cargo run -- up --topology examples/shop/split.toml
 

@@ -58,6 +58,12 @@ impl Step {
         is_shop && first.is_none_or(|word| matches!(word, "run" | "up"))
     }
 
+    /// Whether the command is a read over HTTP, which may be repeated.
+    pub(crate) fn only_reads(&self) -> bool {
+        let mut words = self.command.split_whitespace();
+        words.next() == Some("curl") && !words.any(|word| matches!(word, "-X" | "-d"))
+    }
+
     /// What differs between these lines and the expected ones.
     pub(crate) fn compare(&self, printed: &str) -> Result<(), String> {
         let lines: Vec<&str> = printed.lines().map(str::trim_end).collect();
@@ -107,6 +113,15 @@ mod tests {
         }
         for command in ["cargo run -- graph", "curl run", "cargo xtask test"] {
             assert!(!is_server(command), "{command}");
+        }
+    }
+
+    #[test]
+    fn reads_are_known_by_their_command() {
+        let only_reads = |command: &str| Step { command: command.to_owned(), expect: Vec::new() }.only_reads();
+        assert!(only_reads("curl -s 'http://127.0.0.1:8080/v1/notifications?userId=ada'"));
+        for command in ["curl -s -X POST http://x", "curl -d '{}' http://x", "cargo run -- graph", "rm curl"] {
+            assert!(!only_reads(command), "{command}");
         }
     }
 

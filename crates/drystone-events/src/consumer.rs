@@ -1,6 +1,7 @@
 //! A consumer at work: what takes its messages, and what goes back to those that were held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::clock::{Clock as _, HomeClock};
 use crate::engine::Inbox as _;
 use crate::link::Deliver;
 use crate::metrics::ConsumerMetrics;
-use crate::stored::{StoredInbox, due_keys, forget_handled, next_due, parked_keys};
+use crate::stored::{Known, StoredInbox, due_keys, forget_handled, next_due, parked_keys};
 use crate::{Envelope, Handlers, Receiver, Retention, Retrier, Schedule};
 
 /// Held keys are looked for at least this often, whoever holds them.
@@ -44,15 +45,17 @@ struct Parts {
 
 /// The tenants that have held messages, as far as this process knows.
 #[derive(Debug, Default)]
-struct HeldTenants {
+pub(crate) struct HeldTenants {
     tenants: Mutex<BTreeSet<TenantId>>,
     /// Those of which something was held back, parked or changed since they were counted last.
     uncounted: Mutex<BTreeSet<TenantId>>,
     woken: Notify,
+    /// How many messages had arrived when that was last written down.
+    noted: AtomicU64,
 }
 
 impl HeldTenants {
-    fn add(&self, tenant: &TenantId) {
+    pub(crate) fn add(&self, tenant: &TenantId) {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
         self.uncounted.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
         self.woken.notify_one();
@@ -74,8 +77,8 @@ impl Consumer {
         schedule: Schedule,
         retention: Retention,
     ) -> Self {
-        let inbox = StoredInbox::new(store, Arc::clone(&home), name, handlers);
         let (metrics, held) = (Arc::new(ConsumerMetrics::default()), Arc::new(HeldTenants::default()));
+        let inbox = StoredInbox::telling(store, Arc::clone(&home), name, handlers, Arc::clone(&held));
         let tell = Arc::clone(&held);
         let receiver = Receiver::new(
             inbox.clone(),
@@ -148,7 +151,8 @@ impl Consumer {
     }
 
     async fn retry(&self) {
-        self.sweep().await;
+        let mut known = Known::new(self.store(), self.home(), &format!("held/{}", self.name()));
+        self.sweep(&known).await;
         let mut counted = None::<Instant>;
         loop {
             let next = match self.retry_due().await {
@@ -163,16 +167,21 @@ impl Consumer {
                 counted = Some(Instant::now());
             }
             self.count_parked(all).await;
+            self.note(&mut known).await;
             let _ = tokio::time::timeout_at(next, self.0.held.woken.notified()).await;
         }
     }
 
     /// At the start nobody knows which tenants have held messages.
-    async fn sweep(&self) {
+    async fn sweep(&self, known: &Known) {
         if self.store().dialect().is_ok_and(|dialect| dialect == Dialect::Postgres) {
             return;
         }
-        for tenant in self.store().tenants().list().await.unwrap_or_default() {
+        let candidates = match known.candidates().await {
+            Ok(candidates) => candidates,
+            Err(_) => self.store().tenants().list().await.unwrap_or_default().into_iter().collect(),
+        };
+        for tenant in candidates {
             match next_due(self.store(), self.home(), self.name(), Some(&tenant)).await {
                 Ok(None) => {
                     // Nothing of it is tried, but something may be parked.
@@ -181,6 +190,22 @@ impl Consumer {
                 Ok(Some(_)) | Err(_) => self.0.held.add(&tenant),
             }
         }
+    }
+
+    /// Writes down which tenants have held messages, for the next process.
+    async fn note(&self, known: &mut Known) {
+        if self.store().dialect().is_ok_and(|dialect| dialect == Dialect::Postgres) {
+            return;
+        }
+        let mut waiting = self.0.held.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        waiting.extend(self.0.parked.lock().unwrap_or_else(PoisonError::into_inner).keys().flatten().cloned());
+        // Where nothing arrived, nothing was held since.
+        let arrived = self.0.metrics.applied.get() + self.0.metrics.held.get();
+        if self.0.held.noted.swap(arrived, Relaxed) != arrived {
+            known.work();
+        }
+        // Notes are for the next process: one that is not taken costs it some looking.
+        let _ = known.rest(waiting).await;
     }
 
     /// Counts the parked keys of the tenants of which something was changed; on PostgreSQL of all, now and then also because of what other processes do.

@@ -25,7 +25,7 @@ const TOO_LONG: Duration = Duration::from_millis(400);
 /// How many messages are recorded at once.
 const CHUNK: usize = 32;
 /// How often a transaction that met another is tried again at once.
-const CONFLICTS: u32 = 8;
+pub(crate) const CONFLICTS: u32 = 8;
 /// The longest wait before that.
 const CONFLICT_WAIT: Duration = Duration::from_millis(40);
 
@@ -46,6 +46,8 @@ enum Together {
     Done(usize),
     /// Nothing is; the message at this place is to be tried without those before it.
     Failed(usize),
+    /// Nothing is; the handler of the message at this place met another transaction, or says so.
+    Met(usize),
 }
 
 /// What one transaction did.
@@ -88,7 +90,7 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
                     rest = &rest[1..];
                     upto = rest.len();
                 }
-                Together::Failed(at) => upto = at,
+                Together::Failed(at) | Together::Met(at) => upto = at,
             }
         }
         Ok(())
@@ -100,6 +102,9 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
         loop {
             match self.together(tenant, messages).await {
                 Err(error) if error.code() == Code::Aborted && tries < CONFLICTS => tries += 1,
+                Ok(Together::Met(_)) if tries < CONFLICTS => tries += 1,
+                // A message whose handler never gets through must not hold back all the others.
+                Ok(Together::Met(at)) => return Ok(Together::Failed(at)),
                 done => return done,
             }
             self.pause().await;
@@ -134,7 +139,9 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
                 } else {
                     match tx.apply(message).await {
                         Ok(()) => counts.applied += 1,
-                        Err(ApplyError::Handler(error)) if error.code() == Code::Aborted => return Err(error),
+                        Err(ApplyError::Handler(error)) if error.code() == Code::Aborted => {
+                            return Ok(Together::Met(done + at));
+                        }
                         Err(_) => return Ok(Together::Failed(done + at)),
                     }
                 }

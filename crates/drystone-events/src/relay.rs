@@ -22,7 +22,6 @@ use crate::consumer::until;
 use crate::link::{Deliver, Push};
 use crate::metrics::{FenceMetrics, PumpMetrics};
 use crate::nats_link::NatsLink;
-use crate::operate::Wanted;
 
 /// Where a module's messages go.
 #[derive(Clone)]
@@ -111,13 +110,6 @@ impl Relay {
     #[must_use]
     pub fn pumps(&self) -> &[(String, Arc<PumpMetrics>)] {
         &self.0.pumps
-    }
-
-    /// The pumps as an operator names them.
-    #[must_use]
-    pub fn wanted(&self) -> Vec<Wanted> {
-        let wanted = |target: &Target| Wanted { pump: target.name.clone(), types: target.types.clone() };
-        self.0.config.targets.iter().map(wanted).collect()
     }
 
     /// The fence, which moves on PostgreSQL only.

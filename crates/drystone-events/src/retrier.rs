@@ -7,7 +7,7 @@ use drystone_call::{Code, Result, TenantId};
 use crate::clock::Clock;
 use crate::engine::{HeldState, Inbox, InboxTx};
 use crate::failpoint::failpoint;
-use crate::receiver::Receiver;
+use crate::receiver::{CONFLICTS, Receiver};
 
 /// The retrying half of a consumer.
 pub struct Retrier<I, C>(Arc<Receiver<I, C>>);
@@ -40,10 +40,10 @@ impl<I: Inbox, C: Clock> Retrier<I, C> {
         loop {
             // Between two messages others get their turn.
             let _turn = receiver.locks.lock(tenant.clone()).await;
-            match self.first(tenant, source, key).await {
+            match self.first(tenant, source, key, conflicts < CONFLICTS).await {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => conflicts = 0,
-                Err(error) if error.code() == Code::Aborted && conflicts < 8 => {
+                Err(error) if error.code() == Code::Aborted && conflicts < CONFLICTS => {
                     conflicts += 1;
                     receiver.pause().await;
                 }
@@ -52,8 +52,15 @@ impl<I: Inbox, C: Clock> Retrier<I, C> {
         }
     }
 
-    /// Tries the first message of a key; `None` if it succeeded and the next is to be looked at.
-    async fn first(&self, tenant: &TenantId, source: &str, key: &str) -> Result<Option<Retried>> {
+    /// Tries the first message of a key; `None` if it succeeded and the next is to be looked at. A first attempt that meets another transaction does not count
+    /// as one while it may be made `again`.
+    async fn first(
+        &self,
+        tenant: &TenantId,
+        source: &str,
+        key: &str,
+        again: bool,
+    ) -> Result<Option<Retried>> {
         let receiver = &self.0;
         let mut tx = receiver.inbox.begin(tenant).await?;
         let Some(held) = tx.first(source, key).await? else { return Ok(Some(Retried::Free)) };
@@ -74,7 +81,7 @@ impl<I: Inbox, C: Clock> Retrier<I, C> {
                 receiver.metrics.applied.add(1);
                 return Ok(None);
             }
-            Err(failed) if failed.error().code() == Code::Aborted && held.hold.attempts == 0 => {
+            Err(failed) if failed.error().code() == Code::Aborted && held.hold.attempts == 0 && again => {
                 return Err(failed.into_error());
             }
             Err(failed) => failed,

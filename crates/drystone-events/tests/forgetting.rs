@@ -63,10 +63,16 @@ async fn relay_alone(world: &World, messages: u64) -> (watch::Sender<bool>, drys
     let relay = world.relay("nats", Way::Nats(world.broker().await));
     let (stopper, stopping) = watch::channel(false);
     drop(relay.start(&stopping).unwrap());
+    carried(&relay, messages).await;
+    (stopper, relay)
+}
+
+/// Waits until a relay's target has acknowledged so many messages.
+async fn carried(relay: &drystone_events::Relay, messages: u64) {
     let carried = || relay.pumps()[0].1.carried.get();
     for _ in 0..3000 {
         if carried() >= messages {
-            return (stopper, relay);
+            return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -89,15 +95,16 @@ async fn what_a_wiped_server_had_acknowledged_is_sent_again(world: World) {
 
 async fn a_lost_end_is_sent_again(world: World) {
     let nats = world.nats.as_ref().unwrap();
-    let running = world.run().await;
     post(&world, 1..=10).await;
-    all_applied(&world, 10).await;
+    let (stopper, relay) = relay_alone(&world, 30).await;
     let then = nats.snapshot().unwrap();
     post(&world, 11..=20).await;
-    all_applied(&world, 20).await;
+    carried(&relay, 60).await;
     nats.go_back(&then).unwrap();
+    let running = world.run_subscription().await;
     post(&world, 21..=30).await;
     all_applied(&world, 30).await;
+    stopper.send(true).unwrap();
     running.stop().await;
 }
 

@@ -9,6 +9,7 @@
 //! [frames](frames), so that a failure in the middle is told apart from an end.
 
 mod client;
+mod events;
 mod frames;
 mod pipe;
 mod server;

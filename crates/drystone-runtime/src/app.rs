@@ -81,7 +81,7 @@ impl App {
         self
     }
 
-    /// Runs the command line: `run` (the default), `up`, `migrate`, `tenants`, `db`, `graph`, `routes`, `config`.
+    /// Runs the command line: `run` (the default), `up`, `migrate`, `tenants`, `events`, `db`, `graph`, `routes`, `config`.
     ///
     /// Returns when the application has stopped; a failure to start is printed to standard error.
     #[must_use]

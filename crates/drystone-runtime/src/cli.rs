@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::migrate::Migrate;
-use crate::commands::{Db, Tenants};
+use crate::commands::{Db, Events, Tenants};
 use crate::topology::{MAIN, Topology};
 use crate::{App, StartError, commands, host, routes, up};
 
@@ -58,10 +58,13 @@ enum Command {
     /// Create, suspend, list, export, import, move and delete tenants
     #[command(subcommand)]
     Tenants(Tenants),
+    /// See how far events have come, and do something about those that are held back
+    #[command(subcommand)]
+    Events(Events),
     /// Look at the stores
     #[command(subcommand)]
     Db(Db),
-    /// Show modules, contracts and the calls between them
+    /// Show modules, contracts, and the calls and events between them
     Graph {
         /// As a Mermaid flow chart
         #[arg(long)]
@@ -112,6 +115,7 @@ fn execute(app: &App, cli: Cli) -> Result<(), StartError> {
             Ok(())
         }),
         Command::Tenants(what) => block_on(commands::tenants(app, &settings, what)),
+        Command::Events(what) => block_on(commands::events(app, &settings, what)),
         Command::Db(what) => block_on(commands::db(app, &settings, what)),
         Command::Graph { mermaid } => {
             let topology = Topology::read(&settings, &app.module_names())?;

@@ -1,10 +1,11 @@
-//! The commands that work on the data of an application: `migrate`, `tenants`, `db`.
+//! The commands that work on the data of an application: `migrate`, `tenants`, `events`, `db`.
 //!
 //! A command works on all modules, whichever process hosts them. [`Everywhere`] knows for each where its store is [reached](reach::Reach): in
 //! the process that owns its files, through the admin socket, or opened by the command itself. The commands are written against that alone.
 
 mod archive;
 mod deletion;
+mod events;
 mod everywhere;
 mod file;
 mod lifecycle;
@@ -25,6 +26,7 @@ use drystone_call::TenantId;
 
 use crate::settings::Settings;
 use crate::{App, StartError};
+pub(crate) use events::{Events, events};
 use everywhere::Everywhere;
 
 /// `tenants ...`.

@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use drystone_call::{AnyChannel, Dispatch, EdgeMetrics, TenantId};
+use drystone_call::{AnyChannel, TenantId};
 use drystone_gateway::{Check, DevMode, Gateway, GatewayError};
-use drystone_store::Store;
 use drystone_transport::GrpcService;
 use serde::Deserialize;
 
 use crate::running::Running;
 use crate::settings::Settings;
-use crate::{App, StartError, store_metrics};
+use crate::{App, StartError, events_metrics, store_metrics};
 
 /// `[gateway]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -66,7 +65,7 @@ impl Entrance {
             .info(&*app.name, &app.version)
             .home(Arc::clone(running.home()))
             .development_mode(mode)
-            .routes(metrics_route(running.edges(), running.served(), running.stores.clone()));
+            .routes(metrics_route(running));
         for channel in channels {
             builder = builder.mount(Arc::clone(channel));
         }
@@ -84,15 +83,15 @@ impl Entrance {
 }
 
 /// `/metrics` in the Prometheus text format.
-fn metrics_route(
-    edges: Vec<Arc<EdgeMetrics>>,
-    served: Vec<Arc<dyn Dispatch>>,
-    stores: Vec<(Arc<str>, Store)>,
-) -> Router {
+fn metrics_route(running: &Running) -> Router {
+    let (edges, served, stores) = (running.edges(), running.served(), running.stores.clone());
+    let (home, relays) = (Arc::clone(running.home()), running.relays.clone());
+    let consumers = running.consumers.clone();
     let render = move || {
         let text = drystone_telemetry::prometheus(&edges)
             + &drystone_telemetry::prometheus_of_served(&served)
-            + &store_metrics::prometheus(&stores);
+            + &store_metrics::prometheus(&stores)
+            + &events_metrics::prometheus(&home, &relays, &consumers);
         async move { ([("content-type", "text/plain; version=0.0.4")], text) }
     };
     Router::new().route("/metrics", get(render))

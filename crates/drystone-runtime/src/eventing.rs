@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use drystone_call::{AnyChannel as _, Channel, ContractClient, Mount, Target as Bound};
 use drystone_events::delivery::v1::{DeliveryClient, DeliveryServer};
+use drystone_events::operate::Wanted;
 use drystone_events::delivery::{self, Deliveries, RemoteConsumer};
 use drystone_events::nats::{NatsBroker, NatsConfig};
 use drystone_events::{
@@ -22,6 +23,9 @@ use crate::remotes::Remotes;
 use crate::settings::Settings;
 use crate::stores::whole;
 use crate::surroundings::Surroundings;
+
+/// The pump that carries to the broker.
+const BROKER_PUMP: &str = "nats";
 
 /// `[events]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -63,6 +67,17 @@ impl EventSettings {
             return Err(read.wrong(settings, problem));
         }
         Ok(read)
+    }
+
+    /// The pumps that carry what a module publishes, for those who only look.
+    pub(crate) fn pumps_of(&self, graph: &Graph, module: &str) -> Vec<Wanted> {
+        let types = |wanted: &Vec<&graph::Subscription>| Some(wanted.iter().map(|s| s.event_type.to_owned()).collect());
+        if self.is_embedded() {
+            let all = by_consumer(&graph.subscriptions, module);
+            return all.iter().map(|(consumer, wanted)| Wanted { pump: (*consumer).to_owned(), types: types(wanted) }).collect();
+        }
+        let publishes = graph.publishers.contains(module);
+        publishes.then(|| Wanted { pump: BROKER_PUMP.to_owned(), types: None }).into_iter().collect()
     }
 
     fn is_embedded(&self) -> bool {
@@ -154,7 +169,7 @@ impl Eventing {
         for plan in parts.plans.iter().filter(|plan| !plan.publishes.is_empty()) {
             let mut targets = Vec::new();
             if let Some(broker) = &self.broker {
-                targets.push(Target { name: "nats".to_owned(), types: None, way: Way::Nats(broker.clone()) });
+                targets.push(Target { name: BROKER_PUMP.to_owned(), types: None, way: Way::Nats(broker.clone()) });
             }
             let embedded = self.broker.is_none();
             for (consumer, wanted) in by_consumer(&parts.graph.subscriptions, &plan.name).into_iter().filter(|_| embedded) {

@@ -33,6 +33,8 @@ pub(crate) struct Graph {
     pub(crate) modules: Vec<(Arc<str>, Vec<&'static str>)>,
     /// Calling module, contract and the module that serves it.
     pub(crate) edges: BTreeSet<Edge>,
+    /// The modules that publish events.
+    pub(crate) publishers: BTreeSet<Arc<str>>,
     /// Who wants which events, and from whom.
     pub(crate) subscriptions: Vec<Subscription>,
 }
@@ -46,6 +48,15 @@ pub(crate) struct Subscription {
     /// The consumer and its module.
     pub(crate) consumer: Arc<str>,
     pub(crate) to: Arc<str>,
+}
+
+impl Subscription {
+    /// The subscription in words, as the process `here` has it.
+    fn text(&self, topology: &Topology, here: &str) -> String {
+        let far = if topology.process_of(&self.from).is_some_and(|process| process == here) { "" } else { ", remote" };
+        let of = if self.consumer == self.to { String::new() } else { format!(", by {}", self.consumer) };
+        format!("handles {} ({}{far}{of})", self.event_type, self.from)
+    }
 }
 
 /// One module calls one contract of another.
@@ -100,6 +111,9 @@ impl Graph {
     fn subscribe(&mut self, plans: &[ModulePlan], partial: bool) -> Result<(), StartError> {
         let mut publishers: BTreeMap<&'static str, &Arc<str>> = BTreeMap::new();
         for plan in plans {
+            if !plan.publishes.is_empty() {
+                self.publishers.insert(Arc::clone(&plan.name));
+            }
             for event in &plan.publishes {
                 if let Some(first) = publishers.insert(event, &plan.name) {
                     return Err(StartError::PublishedTwice {
@@ -197,6 +211,15 @@ impl Graph {
         order
     }
 
+    /// The events that one module publishes and another handles, each pair once.
+    fn events_between(&self) -> BTreeMap<(&str, &str), BTreeSet<&'static str>> {
+        let mut between: BTreeMap<(&str, &str), BTreeSet<&'static str>> = BTreeMap::new();
+        for subscription in &self.subscriptions {
+            between.entry((&subscription.from, &subscription.to)).or_default().insert(subscription.event_type);
+        }
+        between
+    }
+
     /// The graph in words: one module a paragraph.
     pub(crate) fn text(&self, topology: &Topology) -> String {
         let mut text = String::new();
@@ -213,6 +236,9 @@ impl Graph {
                     let far =
                         if topology.process_of(&edge.to) == Some(&process.name) { "" } else { ", remote" };
                     let _ = writeln!(text, "    calls  {} ({}{far})", edge.contract, edge.to);
+                }
+                for subscription in self.subscriptions.iter().filter(|subscription| *subscription.to == **name) {
+                    let _ = writeln!(text, "    {}", subscription.text(topology, &process.name));
                 }
             }
         }
@@ -231,6 +257,11 @@ impl Graph {
         }
         for edge in &self.edges {
             let _ = writeln!(text, "  {} -->|{}| {}", edge.from, edge.contract, edge.to);
+        }
+        for ((from, to), types) in self.events_between() {
+            // Short names: the package is the publisher's.
+            let names: Vec<&str> = types.iter().map(|name| name.rsplit('.').next().unwrap_or(name)).collect();
+            let _ = writeln!(text, "  {from} -.->|{}| {to}", names.join(", "));
         }
         text
     }

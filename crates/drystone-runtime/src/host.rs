@@ -22,9 +22,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::entrance::Entrance;
-use crate::eventing::{Eventing, Parts};
+use crate::eventing::{EventSettings, Eventing, Parts};
 use crate::graph::Graph;
 use crate::module::ModulePlan;
+use crate::module_events::ModuleEvents;
 use crate::remotes::Remotes;
 use crate::running::Running;
 use crate::settings::Settings;
@@ -177,7 +178,10 @@ impl Host {
         running.internal = self.serve_internal(eventing.mount.as_ref(), stopping.clone(), running.drain);
         running.remotes = remotes.into_made();
         running.stores = self.stores.clone();
-        running.admin = Some(self.open_admin(stopping.clone())?);
+        running.relays = relays;
+        running.consumers.clone_from(&eventing.consumers);
+        running.subscriptions = subscriptions;
+        running.admin = Some(self.open_admin(&running, stopping.clone())?);
         if self.process.name == MAIN {
             let checks = self.checks(&running);
             let routes = self.take_routes();
@@ -185,10 +189,7 @@ impl Host {
             running.open_entrance(entrance, listen, stopping.clone()).await?;
         }
         running.tasks = tasks.go_on(&stopping);
-        running.tasks.extend(eventing.go_on(&relays, &subscriptions, &stopping)?);
-        running.relays = relays;
-        running.consumers = eventing.consumers;
-        running.subscriptions = subscriptions;
+        running.tasks.extend(eventing.go_on(&running.relays, &running.subscriptions, &stopping)?);
         Ok(running)
     }
 
@@ -227,6 +228,7 @@ impl Host {
     /// Opens the admin socket and serves the hosted modules' stores on it.
     fn open_admin(
         &self,
+        running: &Running,
         stopping: watch::Receiver<bool>,
     ) -> Result<(admin::Socket, JoinHandle<()>), StartError> {
         let data = self.settings.section::<AppSettings>("app")?.data;
@@ -239,8 +241,20 @@ impl Host {
             place: Stores::read(&self.app.name, &self.settings)?.place().shown(),
             modules: self.stores.iter().map(|(module, _)| module.to_string()).collect(),
         };
-        let serving = admin::serve(listener, admin::Admin { about, stores: self.stores.clone() }, stopping);
+        let (stores, events, home) = (self.stores.clone(), self.events(running)?, Arc::clone(running.home()));
+        let serving = admin::serve(listener, admin::Admin { about, stores, events, home }, stopping);
         Ok((socket, serving))
+    }
+
+    /// The events of the hosted modules, for those who operate them.
+    fn events(&self, running: &Running) -> Result<BTreeMap<String, ModuleEvents>, StartError> {
+        let settings = EventSettings::read(&self.settings)?;
+        let of = |(module, store): &(Arc<str>, Store)| {
+            let (home, pumps) = (self.surroundings.home(module), settings.pumps_of(&self.graph, module));
+            let events = ModuleEvents::of_store(store.clone(), home, pumps, settings.retention());
+            (module.to_string(), events.running(running))
+        };
+        Ok(self.stores.iter().map(of).collect())
     }
 
     fn serve_internal(

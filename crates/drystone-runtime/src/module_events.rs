@@ -10,10 +10,12 @@ use drystone_events::operate::{
     ConsumerStatus, Done, FenceStatus, Format, Held, HeldFilter, HeldId, HeldKey, Operator, PumpStatus, Redrive, Redriven,
     Replay, Wanted,
 };
-use drystone_events::{Consumer, PumpMetrics, Relay, Retention};
+use drystone_events::{Consumer, PumpMetrics, Relay, Retention, Subscription};
 use drystone_store::Store;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::Running;
 
 /// One module's events.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ pub(crate) struct ModuleEvents {
     retention: Retention,
     relay: Option<Relay>,
     consumers: Vec<Consumer>,
+    subscriptions: Vec<Subscription>,
 }
 
 /// What is known of one module's events.
@@ -32,7 +35,11 @@ pub(crate) struct EventsStatus {
     pub(crate) module: String,
     /// When this was so, in microseconds since 1970, on the application's clock.
     pub(crate) now: i64,
+    /// What carries the module's messages.
     pub(crate) pumps: Vec<PumpLine>,
+    /// What its consumers read from a broker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) streams: Vec<PumpLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fence: Option<FenceStatus>,
     /// Messages that are to be published later, and when the next of them is.
@@ -93,12 +100,17 @@ pub(crate) struct Edit {
 impl ModuleEvents {
     /// Of a store that a command has opened.
     pub(crate) fn of_store(store: Store, home: Arc<Home>, wanted: Vec<Wanted>, retention: Retention) -> Self {
-        Self { operator: Operator::new(store, home), wanted, retention, relay: None, consumers: Vec::new() }
+        let (operator, consumers, subscriptions) = (Operator::new(store, home), Vec::new(), Vec::new());
+        Self { operator, wanted, retention, relay: None, consumers, subscriptions }
     }
 
     /// Of a module that this process runs.
-    pub(crate) fn running(mut self, relay: Option<Relay>, consumers: Vec<Consumer>) -> Self {
-        self.wanted = relay.as_ref().map_or(self.wanted, Relay::wanted);
+    pub(crate) fn running(mut self, running: &Running) -> Self {
+        let module = self.operator.module();
+        let relay = running.relays.iter().find(|relay| relay.module() == module).cloned();
+        let consumers = running.consumers.iter().filter(|consumer| consumer.module() == module).cloned().collect();
+        let subscriptions = running.subscriptions.iter().filter(|one| one.consumer.module() == module).cloned();
+        self.subscriptions = subscriptions.collect();
         (self.relay, self.consumers) = (relay, consumers);
         self
     }
@@ -116,6 +128,7 @@ impl ModuleEvents {
             module: self.operator.module().to_owned(),
             now,
             pumps: pumps.into_iter().map(|status| self.pump_line(status)).collect(),
+            streams: self.operator.streams().await?.into_iter().map(|status| self.stream_line(status)).collect(),
             fence: self.fence().await?,
             scheduled,
             next_scheduled,
@@ -127,6 +140,11 @@ impl ModuleEvents {
         let pumps = self.relay.as_ref().map(Relay::pumps).unwrap_or_default();
         let counted = pumps.iter().find(|(name, _)| *name == status.pump).map(|(_, metrics)| PumpCounts::of(metrics));
         PumpLine { status, counted }
+    }
+
+    fn stream_line(&self, status: PumpStatus) -> PumpLine {
+        let read = self.subscriptions.iter().find(|subscription| subscription.name() == status.pump);
+        PumpLine { status, counted: read.map(|subscription| PumpCounts::of(&subscription.metrics)) }
     }
 
     fn consumer_line(&self, status: ConsumerStatus) -> ConsumerLine {
@@ -188,14 +206,39 @@ impl ModuleEvents {
         Ok(done)
     }
 
-    /// The pumps that the application declares for what the module publishes.
-    pub(crate) fn wanted(&self) -> &[Wanted] {
-        &self.wanted
-    }
-
     /// Lets go of the store.
     pub(crate) async fn close(&self) -> Result<()> {
         self.operator.store().close().await
+    }
+}
+
+impl EventsStatus {
+    /// Adds what a process that runs the module has counted and seen.
+    pub(crate) fn count(&mut self, process: Self) {
+        for line in process.pumps {
+            let known = self.pumps.iter_mut().find(|known| known.status.pump == line.status.pump);
+            if let (Some(known), Some(more)) = (known, line.counted) {
+                known.counted = Some(known.counted.unwrap_or_default().and(more));
+            }
+        }
+        for line in process.streams {
+            let known = self.streams.iter_mut().find(|known| known.status.pump == line.status.pump);
+            if let (Some(known), Some(more)) = (known, line.counted) {
+                known.counted = Some(known.counted.unwrap_or_default().and(more));
+            }
+        }
+        for line in process.consumers {
+            let known = self.consumers.iter_mut().find(|known| known.status.consumer == line.status.consumer);
+            match (known, line.counted) {
+                (Some(known), Some(more)) => known.counted = Some(known.counted.unwrap_or_default().and(more)),
+                (None, _) => self.consumers.push(line),
+                (Some(_), None) => {}
+            }
+        }
+        if let (Some(known), Some(seen)) = (&mut self.fence, process.fence) {
+            known.waiting_since = known.waiting_since.or(seen.waiting_since);
+            known.settled = known.settled.max(seen.settled);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use drystone_call::{Home, Result, TenantId};
 use tokio::io::{AsyncBufRead, AsyncWrite};
@@ -48,6 +49,14 @@ impl Backend {
         match &self.database {
             Database::Sqlite(module) => Ok(module.tenants()),
             Database::Postgres(module) => module.tenants().await,
+        }
+    }
+
+    /// `None`: the database does not say.
+    pub(crate) async fn touched_since(&self, since: SystemTime) -> Result<Option<Vec<TenantId>>> {
+        match &self.database {
+            Database::Sqlite(module) => module.touched_since(since).await.map(Some),
+            Database::Postgres(_) => Ok(None),
         }
     }
 

@@ -146,6 +146,19 @@ impl Tenants {
         Ok(all.into_iter().filter(|one| one.state == TenantState::Active).map(|one| one.name).collect())
     }
 
+    /// The names of those that may be worked for and whose data may have changed at `since` or later, on the machine's clock: on SQLite those whose files
+    /// were written to, on PostgreSQL all. For engines that look for work when a process begins.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn touched_since(&self, since: SystemTime) -> Result<Vec<TenantId>> {
+        let backend = self.0.backend()?;
+        match boxed(backend.touched_since(since)).await? {
+            Some(touched) => Ok(touched),
+            None => self.list().await,
+        }
+    }
+
     /// All of them, in order of their names.
     ///
     /// # Errors

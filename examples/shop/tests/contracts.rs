@@ -5,13 +5,16 @@
 use std::time::Duration;
 
 use drystone::{Code, Context, Error, PlatformReason, Result};
-use drystone_testkit::{TestApp, Under, on_both_databases};
+use drystone_testkit::{TestApp, Under, eventually, on_both_databases};
 use inventory_api::{
     AddStockRequest, ConfirmRequest, GetStockRequest, InventoryClient, InventoryReason, ListItemsRequest,
     Money, ReleaseRequest, ReservationState, ReserveRequest, TakeBackRequest,
 };
+use notifications_api::{
+    ListNotificationsRequest, ListNotificationsResponse, Notification, NotificationKind, NotificationsClient,
+};
 use orders_api::{
-    CancelOrderRequest, GetOrderRequest, ListOrdersRequest, OrderState, OrdersClient, OrdersReason,
+    CancelOrderRequest, GetOrderRequest, ListOrdersRequest, OrderPlaced, OrderState, OrdersClient, OrdersReason,
     PlaceOrderRequest,
 };
 use payments_api::{
@@ -27,6 +30,7 @@ on_both_databases!(
     every_mutating_call_sent_twice_has_one_effect_and_one_answer,
     a_refusal_is_replayed_as_the_refusal,
     every_module_walls_its_tenants,
+    what_becomes_of_an_order_is_told_in_order,
 );
 
 async fn shop(under: Under) -> TestApp {
@@ -228,5 +232,43 @@ async fn every_module_walls_its_tenants(under: Under) {
     assert!(items.unwrap().items.is_empty(), "the catalogue is tenant demo's");
     let ada = users.get_user(&acme, GetUserRequest { user_id: "ada".into() }).await.unwrap_err();
     assert!(ada.is(UsersReason::UserNotFound));
+    app.finish().await;
+}
+
+async fn what_becomes_of_an_order_is_told_in_order(under: Under) {
+    use NotificationKind::{OrderCancelled, OrderConfirmed, OrderPlaced as Placed, StockLow};
+    let app = shop(under).await;
+    let (orders, notifications): (OrdersClient, NotificationsClient) = (app.client(), app.client());
+    let kept = orders.place_order(&app.keyed("a"), order("pot-clay", 4, "tok_visa")).await.unwrap();
+    let gone = orders.place_order(&app.keyed("b"), order("tea-assam", 2, "tok_visa")).await.unwrap();
+    orders.cancel_order(&app.keyed("c"), CancelOrderRequest { order_id: gone.id.clone() }).await.unwrap();
+    assert_eq!(app.published::<OrderPlaced>().await.len(), 2);
+    let page = |page_size: i32, page_token: String| ListNotificationsRequest {
+        page_size,
+        page_token,
+        ..Default::default()
+    };
+    let cx = app.context();
+    let all = eventually("six notifications", async || {
+        let told = notifications.list_notifications(&cx, page(0, String::new())).await.unwrap().notifications;
+        (told.len() >= 6).then_some(told)
+    });
+    let all = all.await;
+    for (order_id, expected) in [
+        (&kept.id, &[OrderConfirmed, Placed][..]),
+        (&gone.id, &[OrderCancelled, OrderConfirmed, Placed]),
+        (&String::new(), &[StockLow]),
+    ] {
+        let kinds: Vec<_> =
+            all.iter().filter(|one| one.order_id == *order_id).map(Notification::kind).collect();
+        assert_eq!(kinds, expected, "the newest first: {all:?}");
+    }
+    let first = notifications.list_notifications(&cx, page(4, String::new())).await.unwrap();
+    let rest = notifications.list_notifications(&cx, page(4, first.next_page_token)).await.unwrap();
+    assert_eq!([first.notifications, rest.notifications].concat(), all);
+    assert_eq!(rest.next_page_token, "");
+    let acme = app.processes()[0].context("acme", "user:test").unwrap();
+    let walled = notifications.list_notifications(&acme, page(0, String::new())).await.unwrap();
+    assert_eq!(walled, ListNotificationsResponse::default());
     app.finish().await;
 }

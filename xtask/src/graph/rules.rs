@@ -8,13 +8,24 @@ use crate::rust_source::Source;
 use crate::tree::Tree;
 
 /// The members that a crate may reach, directly or through others. A crate that is not listed may reach all of the platform.
-const REACH: [(&str, &[&str]); 9] = [
+const REACH: [(&str, &[&str]); 10] = [
     ("drystone-contract", &[]),
     ("drystone-derive", &[]),
     ("drystone-resilience", &[]),
     ("drystone-codegen", &["drystone-contract"]),
     ("drystone-call", &["drystone-contract", "drystone-resilience"]),
     ("drystone-store", &["drystone-call", "drystone-contract", "drystone-derive", "drystone-resilience"]),
+    (
+        "drystone-events",
+        &[
+            "drystone-call",
+            "drystone-codegen",
+            "drystone-contract",
+            "drystone-derive",
+            "drystone-resilience",
+            "drystone-store",
+        ],
+    ),
     ("drystone-transport", &["drystone-call", "drystone-contract", "drystone-resilience"]),
     ("drystone-gateway", &["drystone-call", "drystone-contract", "drystone-resilience"]),
     ("drystone-telemetry", &["drystone-call", "drystone-contract", "drystone-resilience"]),
@@ -24,11 +35,13 @@ const REACH: [(&str, &[&str]); 9] = [
 const READERS: [&str; 3] = ["drystone-codegen", "drystone-gateway", "drystone-runtime"];
 
 /// Crates from outside that a member may not name, since they are what it must not know.
-const OUTSIDE: [(&str, &[&str]); 4] = [
+const OUTSIDE: [(&str, &[&str]); 5] = [
     ("drystone-contract", &["axum", "http", "hyper", "rustls", "tokio", "tonic", "tower"]),
     ("drystone-call", &["axum", "hyper", "rusqlite", "rustls", "tokio-postgres", "tonic"]),
     // tokio-postgres is a database's client, and rustls encrypts its connection; the store knows no other network and serves none.
     ("drystone-store", &["axum", "hyper", "hyper-util", "tonic", "tower"]),
+    // The broker's client is its only network: what goes to another process goes by the call.
+    ("drystone-events", &["axum", "hyper", "hyper-util", "rusqlite", "tokio-postgres", "tonic", "tower"]),
     ("drystone-gateway", &["rusqlite", "rustls", "tokio-postgres", "tonic"]),
 ];
 

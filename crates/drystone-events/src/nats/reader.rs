@@ -77,6 +77,8 @@ enum Came {
     Nothing,
     /// What was agreed no longer holds.
     Detached,
+    /// The server says that it does not hold, and why.
+    Ended(String),
 }
 
 impl StreamReader {
@@ -174,8 +176,13 @@ impl StreamReader {
                 }
                 Came::Done if batch.messages.is_empty() && Instant::now() < until => {}
                 Came::Done | Came::Nothing => break,
+                // To be told so at once is no accident: who asks again at once would be told again.
+                Came::Ended(why) if attached.delivered == 0 => {
+                    let stream = &self.spec.name;
+                    return Err(connection.unavailable(format_args!("does not let {stream} be read: {why}")));
+                }
                 // What came before it is good, and the next read attaches anew.
-                Came::Detached => return Ok(batch),
+                Came::Ended(_) | Came::Detached => return Ok(batch),
             }
         }
         // So that the next messages are on their way while these are worked on.
@@ -228,7 +235,7 @@ impl Attached {
                 self.outstanding = 0;
                 Came::Done
             }
-            Some(_) => Came::Detached,
+            Some(status) => Came::Ended(message.description.unwrap_or_else(|| status.to_string())),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::context::RequestErrorKind;
 use drystone_call::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -112,8 +113,9 @@ impl Connection {
             answer = request => answer,
             () = self.lost(epoch) => return Err(self.unavailable("went away")),
         };
-        answer.map_err(|error| {
-            self.unavailable(format_args!("does not answer {what}: {error}")).caused_by(error)
+        answer.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => self.unavailable("has no JetStream, or none for this login"),
+            _ => self.unavailable(format_args!("does not answer {what}: {error}")).caused_by(error),
         })
     }
 

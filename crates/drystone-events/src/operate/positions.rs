@@ -19,7 +19,7 @@ const BEHIND_SQLITE: &str = "select count(*), min(created) from drystone_outbox 
 /// The same, of tenant `$4` if it is not null, and of no tenant in `$5`.
 const BEHIND_POSTGRES: &str = "select count(*), min(created) from drystone_outbox where seq > $1 and seq <= $2
     and ($3::text is null or type in (select json_array_elements_text($3::json)))
-    and ($4::text is null or tenant = $4) and tenant not in (select json_array_elements_text($5::json))";
+    and ($4::text is null or tenant = $4) and tenant not in (select json_array_elements_text($5::text::json))";
 
 /// position, epoch, owner, until
 type PumpRow = (i64, i64, Option<String>, Option<i64>);
@@ -83,6 +83,22 @@ impl Operator {
             status.oldest =
                 status.tenants.iter().map(|tenant| tenant.oldest).chain([oldest]).flatten().min();
             all.push(status);
+        }
+        Ok(all)
+    }
+
+    /// How far the module's consumers have read the streams of a broker, each under the name `<source>><consumer>`. How much is behind them only the broker knows.
+    ///
+    /// # Errors
+    /// What keeps the store from working.
+    pub async fn streams(&self) -> Result<Vec<PumpStatus>> {
+        const READ: &str = "select name, position, epoch, owner, until from drystone_pumps where name like '%>%' order by name";
+        let mut cx = context(&self.home, &nobody()?)?;
+        let mut tx = self.store.shared().read(&mut cx).await?;
+        let rows: Vec<(String, i64, i64, Option<String>, Option<i64>)> = tx.query(READ).all().await?;
+        let mut all = Vec::with_capacity(rows.len());
+        for (pump, position, epoch, owner, until) in rows {
+            all.push(PumpStatus { position: Some(position), epoch, owner, until, ..status_of(&pump) });
         }
         Ok(all)
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Parts;
 use crate::clock::Clock as _;
-use crate::stored::{forget_sent, move_due, next_scheduled};
+use crate::stored::{Known, forget_sent, move_due, next_scheduled};
 
 /// Scheduled messages are looked at least this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,7 +20,9 @@ const FORGET_EVERY: Duration = Duration::from_mins(10);
 /// Keeps the outbox.
 pub(super) async fn run(parts: Arc<Parts>) {
     let mut announced = parts.config.store.announcements();
-    let mut scheduled = all(&parts).await;
+    let mut known = Known::new(&parts.config.store, &parts.config.home, "scheduled");
+    let is_sqlite = parts.config.store.dialect().is_ok_and(|dialect| dialect == Dialect::Sqlite);
+    let mut scheduled = if is_sqlite { candidates(&parts, &known).await } else { BTreeSet::from([None]) };
     let mut forget = Instant::now() + FORGET_EVERY;
     loop {
         let next = match move_all(&parts, &mut scheduled).await {
@@ -31,9 +33,14 @@ pub(super) async fn run(parts: Arc<Parts>) {
                 Instant::now() + LOOK_EVERY
             }
         };
+        if is_sqlite {
+            // Notes are for the next process: one that is not taken costs it some looking.
+            let _ = known.rest(scheduled.iter().flatten().cloned().collect()).await;
+        }
         if let Ok(tenants) = timeout_at(next, announced.next()).await
-            && parts.config.store.dialect().is_ok_and(|dialect| dialect == Dialect::Sqlite)
+            && is_sqlite
         {
+            known.work();
             scheduled.extend(tenants.into_iter().map(Some));
         }
         if Instant::now() >= forget {
@@ -59,14 +66,13 @@ impl RelayParts {
     }
 }
 
-/// The lanes that may have scheduled messages.
-async fn all(parts: &Parts) -> BTreeSet<Option<TenantId>> {
-    match parts.config.store.dialect() {
-        Ok(Dialect::Sqlite) => {
-            parts.config.store.tenants().list().await.unwrap_or_default().into_iter().map(Some).collect()
-        }
-        Ok(Dialect::Postgres) | Err(_) => BTreeSet::from([None]),
-    }
+/// The tenants that may have scheduled messages.
+async fn candidates(parts: &Parts, known: &Known) -> BTreeSet<Option<TenantId>> {
+    let candidates = match known.candidates().await {
+        Ok(candidates) => candidates,
+        Err(_) => parts.config.store.tenants().list().await.unwrap_or_default().into_iter().collect(),
+    };
+    candidates.into_iter().map(Some).collect()
 }
 
 /// Moves what is due, keeps the lanes that have more for later, and says when to look again.

@@ -13,7 +13,7 @@ use crate::clock::Clock as _;
 use crate::clock::HomeClock;
 use crate::engine::Link;
 use crate::pump::{Drained, Pump};
-use crate::stored::SqliteLane;
+use crate::stored::{Known, SqliteLane};
 
 /// How many lanes are worked on at once.
 const AT_ONCE: usize = 4;
@@ -21,8 +21,8 @@ const AT_ONCE: usize = 4;
 const KEPT: usize = 256;
 /// How long a drained lane waits before it stores its position, since more may come at once.
 const SAVE_AFTER: Duration = Duration::from_millis(200);
-/// How often all tenants are looked at, in case that a wake-up was lost with its process.
-const SWEEP: Duration = Duration::from_mins(10);
+/// How often all tenants are looked at, whatever is known of them.
+const SWEEP: Duration = Duration::from_hours(12);
 
 type Lane<L> = Pump<SqliteLane, L, HomeClock>;
 
@@ -36,10 +36,15 @@ enum Next {
 
 /// Carries to one target.
 pub(super) async fn pump<L: Link + Clone>(parts: Arc<Parts>, at: usize, link: L) {
-    let mut lanes = Lanes { parts, at, link, idle: HashMap::new(), failures: HashMap::new() };
+    let config = &parts.config;
+    let mut known = Known::new(&config.store, &config.home, &config.targets[at].name);
+    let mut lanes = Lanes { parts: Arc::clone(&parts), at, link, idle: HashMap::new(), failures: HashMap::new() };
     let mut announced = lanes.parts.config.store.announcements();
     let mut changed = lanes.parts.changed.subscribe();
-    let mut ready = lanes.all().await;
+    let mut ready = match known.candidates().await {
+        Ok(candidates) => candidates,
+        Err(_) => lanes.all().await,
+    };
     let mut waiting: BTreeMap<TenantId, (Instant, bool)> = BTreeMap::new();
     let mut working = FuturesUnordered::new();
     let mut busy = BTreeSet::new();
@@ -52,9 +57,14 @@ pub(super) async fn pump<L: Link + Clone>(parts: Arc<Parts>, at: usize, link: L)
             ready.remove(&tenant);
             let only_save = waiting.remove(&tenant).is_some_and(|(due, save)| save && due <= Instant::now());
             busy.insert(tenant.clone());
+            known.work();
             working.push(turn(lanes.take(&tenant), tenant, only_save));
         }
         let next = waiting.values().map(|(due, _)| *due).min();
+        // Notes are for the next process: one that is not taken costs it some looking.
+        if working.is_empty() && ready.is_empty() && waiting.values().all(|(_, save)| !save) {
+            let _ = known.rest(waiting.keys().cloned().collect()).await;
+        }
         tokio::select! {
             biased;
             Some((tenant, mut lane, done)) = working.next(), if !working.is_empty() => {

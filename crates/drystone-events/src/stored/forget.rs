@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drystone_call::{Home, Result, TenantId};
-use drystone_store::{Dialect, Store};
+use drystone_call::{Context, Home, Result, TenantId};
+use drystone_store::{Dialect, Store, Tx};
 
 use super::rows::{context, nobody};
 use crate::clock::{Clock as _, HomeClock};
@@ -19,19 +19,41 @@ fn before(home: &Arc<Home>, keep: Duration) -> i64 {
 
 /// Deletes what an inbox has known for longer than it has to.
 pub(crate) async fn forget_handled(store: &Store, home: &Arc<Home>, keep: Duration) -> Result<u64> {
-    const SQLITE: &str = "delete from drystone_inbox where (consumer, id) in
-        (select consumer, id from drystone_inbox where handled < $1 order by handled limit $2)";
-    const POSTGRES: &str = "delete from drystone_inbox where (tenant, consumer, id) in
-        (select tenant, consumer, id from drystone_inbox where handled < $1 order by handled limit $2)";
     let before = before(home, keep);
     let mut all = 0;
     for lane in lanes(store).await? {
-        all += match &lane {
-            Some(tenant) => in_batches(store, home, Some(tenant), SQLITE, before, i64::MAX).await?,
-            None => in_batches(store, home, None, POSTGRES, before, i64::MAX).await?,
-        };
+        let mut from = 0;
+        while let Some((deleted, last)) = handled_batch(store, home, lane.as_ref(), from, before).await? {
+            all += deleted;
+            if deleted < BATCH.unsigned_abs() {
+                break;
+            }
+            from = last;
+        }
     }
     Ok(all)
+}
+
+/// Deletes a batch of an inbox: how many there were, and when the last of them was handled.
+async fn handled_batch(
+    store: &Store,
+    home: &Arc<Home>,
+    tenant: Option<&TenantId>,
+    from: i64,
+    before: i64,
+) -> Result<Option<(u64, i64)>> {
+    const SQLITE: &str = "delete from drystone_inbox where (consumer, id) in
+        (select consumer, id from drystone_inbox where handled >= $1 and handled < $2 order by handled limit $3) returning handled";
+    const POSTGRES: &str = "delete from drystone_inbox where (tenant, consumer, id) in
+        (select tenant, consumer, id from drystone_inbox where handled >= $1 and handled < $2 order by handled limit $3)
+        returning handled";
+    let mut cx = context(home, &tenant.cloned().map_or_else(nobody, Ok)?)?;
+    let mut tx = begin(store, &mut cx, tenant).await?;
+    let sql = if tenant.is_some() { SQLITE } else { POSTGRES };
+    let handled: Vec<(i64,)> = tx.query(sql).bind((from, before, BATCH)).all().await?;
+    let Some(last) = handled.iter().map(|(handled,)| *handled).max() else { return Ok(None) };
+    tx.commit().await?;
+    Ok(Some((handled.len() as u64, last)))
 }
 
 /// Deletes what an outbox has had for longer than `keep` and every one of `pumps` has carried.
@@ -41,15 +63,50 @@ pub(crate) async fn forget_sent(
     keep: Duration,
     pumps: &[String],
 ) -> Result<u64> {
-    const OLD: &str = "delete from drystone_outbox where seq in
-        (select seq from drystone_outbox where created < $1 and seq <= $3 order by seq limit $2)";
     let before = before(home, keep);
     let mut all = 0;
     for lane in lanes(store).await? {
         let upto = carried_by_all(store, home, lane.as_ref(), pumps).await?;
-        all += in_batches(store, home, lane.as_ref(), OLD, before, upto).await?;
+        let mut from = 0;
+        while let Some((deleted, last)) = sent_batch(store, home, lane.as_ref(), (from, upto), before).await? {
+            all += deleted;
+            // Where a whole batch is young, so is what follows, but for what a clock was wrong about: that goes when those before it do.
+            if deleted == 0 {
+                break;
+            }
+            from = last;
+        }
     }
     Ok(all)
+}
+
+/// Deletes what is old among the next rows of an outbox: how many, and the last number that was looked at.
+///
+/// Rows that are gone stay in the index while an old snapshot could see them, so each batch begins where the one before it ended.
+async fn sent_batch(
+    store: &Store,
+    home: &Arc<Home>,
+    tenant: Option<&TenantId>,
+    (from, upto): (i64, i64),
+    before: i64,
+) -> Result<Option<(u64, i64)>> {
+    const NEXT: &str = "select max(seq) from
+        (select seq from drystone_outbox where seq > $1 and seq <= $2 order by seq limit $3) next";
+    const OLD: &str = "delete from drystone_outbox where seq > $1 and seq <= $2 and created < $3";
+    let mut cx = context(home, &tenant.cloned().map_or_else(nobody, Ok)?)?;
+    let mut tx = begin(store, &mut cx, tenant).await?;
+    let (last,) = tx.query(NEXT).bind((from, upto, BATCH)).one::<(Option<i64>,)>().await?;
+    let Some(last) = last else { return Ok(None) };
+    let deleted = tx.query(OLD).bind((from, last, before)).execute().await?;
+    tx.commit().await?;
+    Ok(Some((deleted, last)))
+}
+
+async fn begin<'a>(store: &Store, cx: &'a mut Context, tenant: Option<&TenantId>) -> Result<Tx<'a>> {
+    match tenant {
+        Some(_) => store.begin(cx).await,
+        None => store.begin_across(cx).await,
+    }
 }
 
 /// Each tenant on SQLite, everything at once on PostgreSQL.
@@ -60,36 +117,6 @@ async fn lanes(store: &Store) -> Result<Vec<Option<TenantId>>> {
     })
 }
 
-async fn in_batches(
-    store: &Store,
-    home: &Arc<Home>,
-    tenant: Option<&TenantId>,
-    sql: &str,
-    before: i64,
-    upto: i64,
-) -> Result<u64> {
-    let mut all = 0;
-    loop {
-        let mut cx = context(home, &tenant.cloned().map_or_else(nobody, Ok)?)?;
-        let mut tx = match tenant {
-            Some(_) => store.begin(&mut cx).await?,
-            None => store.begin_across(&mut cx).await?,
-        };
-        let deleted = if upto == i64::MAX {
-            tx.query(sql).bind((before, BATCH)).execute().await?
-        } else {
-            tx.query(sql).bind((before, BATCH, upto)).execute().await?
-        };
-        if deleted > 0 {
-            tx.commit().await?;
-        }
-        all += deleted;
-        if deleted < BATCH.unsigned_abs() {
-            return Ok(all);
-        }
-    }
-}
-
 /// The number up to which every pump has carried everything, for each tenant. A pump that has no position yet has carried nothing.
 async fn carried_by_all(
     store: &Store,
@@ -98,10 +125,7 @@ async fn carried_by_all(
     pumps: &[String],
 ) -> Result<i64> {
     let mut cx = context(home, &tenant.cloned().map_or_else(nobody, Ok)?)?;
-    let mut tx = match tenant {
-        Some(_) => store.begin(&mut cx).await?,
-        None => store.begin_across(&mut cx).await?,
-    };
+    let mut tx = begin(store, &mut cx, tenant).await?;
     let rows: Vec<(String, i64)> = tx.query("select name, position from drystone_pumps").all().await?;
     let position = |pump: &String| {
         let is_its = |name: &str| name == pump || name.strip_prefix(&**pump).is_some_and(|rest| rest.starts_with('@'));
@@ -109,6 +133,6 @@ async fn carried_by_all(
         let lowest = rows.iter().filter(|(name, _)| is_its(name)).map(|(_, position)| *position).min();
         if named { lowest.unwrap_or(0) } else { 0 }
     };
-    // Where nobody wants anything, age alone decides; a number below the greatest keeps the statement's third value.
-    Ok(pumps.iter().map(position).min().unwrap_or(i64::MAX - 1))
+    // Where nobody wants anything, age alone decides.
+    Ok(pumps.iter().map(position).min().unwrap_or(i64::MAX))
 }

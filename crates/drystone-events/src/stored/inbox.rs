@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::rows::{context, ids, json};
 use crate::clock::{Clock as _, HomeClock};
 use crate::engine::{ApplyError, Held, HeldState, Hold, Inbox, InboxTx};
+use crate::consumer::HeldTenants;
 use crate::failpoint::broken;
 use crate::handler::Handlers;
 use crate::{Data, Envelope};
@@ -25,13 +26,25 @@ struct Parts {
     home: Arc<Home>,
     consumer: String,
     handlers: Handlers,
+    held: Option<Arc<HeldTenants>>,
 }
 
 impl StoredInbox {
     /// The inbox of `consumer`, whose messages these handlers take.
     #[must_use]
     pub fn new(store: Store, home: Arc<Home>, consumer: &str, handlers: Handlers) -> Self {
-        Self(Arc::new(Parts { store, home, consumer: consumer.to_owned(), handlers }))
+        Self(Arc::new(Parts { store, home, consumer: consumer.to_owned(), handlers, held: None }))
+    }
+
+    /// As [`StoredInbox::new`], of a consumer that goes back to the tenants in `held`.
+    pub(crate) fn telling(
+        store: Store,
+        home: Arc<Home>,
+        consumer: &str,
+        handlers: Handlers,
+        held: Arc<HeldTenants>,
+    ) -> Self {
+        Self(Arc::new(Parts { store, home, consumer: consumer.to_owned(), handlers, held: Some(held) }))
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -52,6 +65,8 @@ impl StoredInbox {
 pub struct StoredTx {
     tx: Tx<'static>,
     parts: Arc<Parts>,
+    /// Whether it holds back a message that is to be tried again.
+    holds: bool,
 }
 
 impl Inbox for StoredInbox {
@@ -63,7 +78,7 @@ impl Inbox for StoredInbox {
 
     async fn begin(&self, tenant: &TenantId) -> Result<StoredTx> {
         let cx = context(&self.0.home, tenant)?;
-        Ok(StoredTx { tx: self.0.store.begin_own(cx).await?, parts: Arc::clone(&self.0) })
+        Ok(StoredTx { tx: self.0.store.begin_own(cx).await?, parts: Arc::clone(&self.0), holds: false })
     }
 }
 
@@ -131,6 +146,7 @@ impl InboxTx for StoredTx {
         const HOLD: &str = "insert into drystone_held (consumer, source, key, id, type, format, data, created, trace, seq, state, since, attempts, due)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)";
         const MORE: &str = "update drystone_held set attempts = $3, due = $4, reason = $5 where consumer = $1 and id = $2";
+        self.holds |= hold.state == HeldState::Retrying;
         let now = self.now();
         let format = match &message.data {
             Data::Protobuf(_) => "protobuf",
@@ -192,7 +208,16 @@ impl InboxTx for StoredTx {
     }
 
     async fn commit(self) -> Result<()> {
-        self.tx.commit().await
+        let Self { tx, parts, holds } = self;
+        let Some(held) = parts.held.clone().filter(|_| holds) else { return tx.commit().await };
+        // A commit completes though its caller is gone, as when the process that delivers ends: somebody must go back to what it holds all the same.
+        let tenant = tx.caller().tenant().clone();
+        let committing = tokio::spawn(async move {
+            let done = tx.commit().await;
+            held.add(&tenant);
+            done
+        });
+        committing.await.unwrap_or_else(|ended| Err(Error::unavailable("the process stops").caused_by(ended)))
     }
 }
 

@@ -105,12 +105,12 @@ pub(crate) async fn lost(owner: &Client, seen: &[Seen]) -> Vec<i64> {
 
 /// The messages that a reader saw after a later one of their key.
 pub(crate) fn reordered(seen: &[Seen]) -> usize {
-    let mut last = BTreeMap::new();
-    let is_late = |seen: &&Seen| {
-        let greatest: &mut i64 = last.entry((&seen.tenant, &seen.key)).or_default();
-        let late = seen.seq < *greatest;
-        *greatest = seen.seq.max(*greatest);
-        late
-    };
-    seen.iter().filter(is_late).count()
+    let mut greatest: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    let mut late = 0;
+    for Seen { seq, tenant, key } in seen {
+        let greatest = greatest.entry((tenant, key)).or_default();
+        late += usize::from(seq < greatest);
+        *greatest = (*greatest).max(*seq);
+    }
+    late
 }

@@ -134,7 +134,7 @@ impl Site {
             let mut cx = self.cx(tenant);
             let mut tx = self.ledger.begin(&mut cx).await.unwrap();
             for account in accounts {
-                tx.query("insert into accounts (account, n) values ($1, 0)").bind((*account,)).queue();
+                tx.query("insert into accounts (account, n) values ($1, 0)").bind(((*account).to_owned(),)).queue();
             }
             tx.commit().await.unwrap();
         }
@@ -143,6 +143,11 @@ impl Site {
     /// A context of the ledger.
     pub(crate) fn cx(&self, tenant: &str) -> Context {
         context(&self.ledger_home, tenant)
+    }
+
+    /// A context of the mirror, or of the ledger.
+    pub(crate) fn cx_of(&self, mirror: bool, tenant: &str) -> Context {
+        context(if mirror { &self.mirror_home } else { &self.ledger_home }, tenant)
     }
 
     /// A connection as the database's owner, who sees everything.

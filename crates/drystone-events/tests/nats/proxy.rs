@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -15,10 +15,13 @@ pub(crate) struct Proxy {
     cuts: watch::Sender<u64>,
 }
 
-/// What becomes of messages that are published. A number says how many get through before; it is negative when none is meant.
+/// What becomes of messages. A number says how many get through before; it is negative when none is meant.
 struct Toll {
+    /// Of those that are published.
     lose: AtomicI64,
     hold: AtomicI64,
+    /// Of those that a consumer is given.
+    lose_given: AtomicI64,
     /// Told when one is held, and when it may go on.
     held: Notify,
     released: Notify,
@@ -30,8 +33,13 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("nats://{}", listener.local_addr().unwrap());
         let none = || AtomicI64::new(-1);
-        let toll =
-            Arc::new(Toll { lose: none(), hold: none(), held: Notify::new(), released: Notify::new() });
+        let toll = Arc::new(Toll {
+            lose: none(),
+            hold: none(),
+            lose_given: none(),
+            held: Notify::new(),
+            released: Notify::new(),
+        });
         let (cuts, cut) = watch::channel(0);
         let counted = Arc::clone(&toll);
         tokio::spawn(async move {
@@ -46,6 +54,16 @@ impl Proxy {
     /// Loses the message that is published after so many others.
     pub(crate) fn lose_after(&self, messages: i64) {
         self.toll.lose.store(messages, SeqCst);
+    }
+
+    /// Loses the message that a consumer is given after so many others.
+    pub(crate) fn lose_given_after(&self, messages: i64) {
+        self.toll.lose_given.store(messages, SeqCst);
+    }
+
+    /// Whether that one has been lost.
+    pub(crate) fn has_lost_given(&self) -> bool {
+        self.toll.lose_given.load(SeqCst) < 0
     }
 
     /// Holds the message that is published after so many others, and all behind it, until they are released. Returns when it is held.
@@ -67,18 +85,18 @@ impl Proxy {
 }
 
 async fn carry(client: TcpStream, server: TcpStream, toll: Arc<Toll>, mut cut: watch::Receiver<u64>) {
-    let (from_client, mut to_client) = client.into_split();
-    let (mut from_server, to_server) = server.into_split();
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
     cut.mark_unchanged();
     tokio::select! {
-        _ = copy(&mut from_server, &mut to_client) => {}
-        () = publish(from_client, to_server, &toll) => {}
+        () = pass(from_server, to_client, &toll) => {}
+        () = pass(from_client, to_server, &toll) => {}
         _ = cut.changed() => {}
     }
 }
 
-/// Carries what a client says, line by line, but for the message that is to be lost.
-async fn publish(from: OwnedReadHalf, mut to: OwnedWriteHalf, toll: &Toll) {
+/// Carries what one side says, line by line, but for the message that is to be lost.
+async fn pass(from: OwnedReadHalf, mut to: OwnedWriteHalf, toll: &Toll) {
     let mut from = BufReader::new(from);
     loop {
         let mut said = Vec::new();
@@ -86,23 +104,33 @@ async fn publish(from: OwnedReadHalf, mut to: OwnedWriteHalf, toll: &Toll) {
             return;
         }
         let line = String::from_utf8_lossy(&said).into_owned();
-        if line.starts_with("PUB ") || line.starts_with("HPUB ") {
+        if ["PUB ", "HPUB ", "MSG ", "HMSG "].iter().any(|verb| line.starts_with(verb)) {
             let length: usize = line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
             let mut payload = vec![0; length + 2];
             if from.read_exact(&mut payload).await.is_err() {
                 return;
             }
             said.extend(payload);
-            if line.contains(".events.") && toll.hold.fetch_sub(1, SeqCst) == 0 {
-                toll.held.notify_one();
-                toll.released.notified().await;
-            }
-            if line.contains(".events.") && toll.lose.fetch_sub(1, SeqCst) == 0 {
+            if toll.keeps(&line).await {
                 continue;
             }
         }
         if to.write_all(&said).await.is_err() {
             return;
         }
+    }
+}
+
+impl Toll {
+    /// Whether the message of this line is lost.
+    async fn keeps(&self, line: &str) -> bool {
+        let is_published = line.contains("PUB ") && line.contains(".events.");
+        let is_given = line.contains("MSG ") && line.contains("$JS.ACK.");
+        if is_published && self.hold.fetch_sub(1, SeqCst) == 0 {
+            self.held.notify_one();
+            self.released.notified().await;
+        }
+        (is_published && self.lose.fetch_sub(1, SeqCst) == 0)
+            || (is_given && self.lose_given.fetch_sub(1, SeqCst) == 0)
     }
 }

@@ -100,10 +100,13 @@ async fn tls_is_spoken_with_the_authority_and_the_certificate_of_the_url() {
 }
 
 #[tokio::test]
-async fn an_account_without_jetstream_is_told_so() {
+async fn a_server_and_an_account_without_jetstream_are_told_so() {
+    let nats = Nats::start_with("jetstream: disabled").unwrap();
+    let error = refusal(&nats.url()).await;
+    assert!(error.message().contains("has no JetStream, or none for this login"), "{error}");
     let nats = Nats::start_with("accounts { plain { users: [ { user: ada, password: x } ] } }").unwrap();
     let error = refusal(&format!("nats://ada:x@{}", nats.address())).await;
-    assert!(error.message().contains("JetStream"), "{error}");
+    assert!(error.message().contains("JetStream not enabled for account"), "{error}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use drystone_events::nats::{AppendFailure, Arrival};
 use drystone_events::{Data, Envelope};
 use drystone_testkit::{Nats, poll_and_drop};
 
+use super::proxy::Proxy;
 use super::{broker, event, events, read, some, tail};
 
 const STREAM: &str = "DRYSTONE_SHOP_ORDERS";
@@ -162,6 +163,20 @@ async fn a_consumer_that_the_server_forgot_is_made_again() {
     let name = names["consumers"][0].as_str().unwrap();
     context.delete_consumer_from_stream(name, STREAM).await.unwrap();
     assert_eq!(read(&mut reader, 11, 90).await.1, events(11..=100));
+    assert_eq!(broker.metrics().attached.get(), 2);
+}
+
+#[tokio::test]
+async fn a_message_that_is_lost_on_the_way_is_given_again() {
+    let nats = Nats::start().unwrap();
+    let proxy = Proxy::to(nats.address()).await;
+    let broker = broker(&proxy.url).await;
+    let writer = broker.writer("orders");
+    tail(&writer).await;
+    writer.append(0, &events(1..=100)).await.unwrap();
+    proxy.lose_given_after(30);
+    assert_eq!(read(&mut broker.reader("orders"), 1, 100).await.1, events(1..=100));
+    assert!(proxy.has_lost_given());
     assert_eq!(broker.metrics().attached.get(), 2);
 }
 

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A process that runs, reached through its admin socket.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    path: Arc<PathBuf>,
+    pub(super) path: Arc<PathBuf>,
     about: Arc<About>,
 }
 
@@ -118,8 +119,14 @@ fn archive(module: &str, of: Option<&TenantId>) -> String {
     }
 }
 
-async fn fetch<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Result<T> {
+pub(super) async fn fetch<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Result<T> {
     body(refused(send(socket, method, path, Body::empty()).await?).await?).await
+}
+
+/// Posts what is to be done, as JSON.
+pub(super) async fn tell<T: DeserializeOwned>(socket: &Path, path: &str, what: &impl Serialize) -> Result<T> {
+    let what = Body::from(serde_json::to_vec(what)?);
+    body(refused(send(socket, Method::POST, path, what).await?).await?).await
 }
 
 async fn send(socket: &Path, method: Method, path: &str, body: Body) -> Result<Response<Incoming>> {
@@ -133,7 +140,12 @@ async fn send(socket: &Path, method: Method, path: &str, body: Body) -> Result<R
             tracing::debug!(%error, "a connection to an admin socket broke");
         }
     });
-    let request = Request::builder().method(method).uri(path).header("host", "admin").body(body)?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "admin")
+        .header("content-type", "application/json")
+        .body(body)?;
     sender.send_request(request).await.map_err(|cause| Error::unavailable(gone()).caused_by(cause))
 }
 

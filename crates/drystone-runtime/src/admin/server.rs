@@ -1,5 +1,6 @@
 //! The process's side of the admin socket.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -7,7 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use drystone_call::{Error, Result, TenantId};
+use drystone_call::{Error, Home, Result, TenantId};
 use drystone_store::{Section, Store, StoreStatus};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, BufReader};
@@ -17,15 +18,18 @@ use tokio::task::JoinHandle;
 
 use super::wire::{About, Failure, TenantLine};
 use super::{frames, pipe};
+use crate::module_events::ModuleEvents;
 
 /// What a process answers for.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
     pub(crate) about: About,
     pub(crate) stores: Vec<(Arc<str>, Store)>,
+    pub(crate) events: BTreeMap<String, ModuleEvents>,
+    pub(crate) home: Arc<Home>,
 }
 
-type Shared = State<Arc<Admin>>;
+pub(super) type Shared = State<Arc<Admin>>;
 
 /// Serves until the process stops; what runs then may end.
 pub(crate) fn serve(
@@ -55,11 +59,12 @@ fn router(admin: Admin) -> Router {
         .route("/modules/{module}/tenants/{tenant}/resume", post(resume))
         .route("/modules/{module}/tenants/{tenant}/archive", get(export).put(import))
         .route("/modules/{module}/shared/archive", get(export_shared).put(import_shared))
+        .merge(super::events::routes())
         .with_state(Arc::new(admin))
 }
 
 /// An outcome as an answer.
-fn answer<T: Serialize>(outcome: Result<T>) -> Response {
+pub(super) fn answer<T: Serialize>(outcome: Result<T>) -> Response {
     match outcome {
         Ok(value) => Json(value).into_response(),
         Err(error) => {

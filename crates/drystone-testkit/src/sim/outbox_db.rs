@@ -122,12 +122,12 @@ impl Pumps {
     }
 
     /// Sets a pump and the tenants that it left behind to the beginning, under the claim that was just taken.
-    pub(crate) fn begin_anew(&mut self, pump: &str) {
+    pub(crate) fn begin_anew(&mut self, pump: &str, with_stalled: bool) {
         if let Some(row) = self.rows.get_mut(pump) {
             row.progress = Progress::default();
         }
         for ((name, _), stalled) in &mut self.stalled {
-            if name == pump {
+            if name == pump && with_stalled {
                 *stalled = 0;
             }
         }

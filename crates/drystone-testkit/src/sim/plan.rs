@@ -46,6 +46,8 @@ pub enum Broken {
     HeldKeysReadCommitted,
     /// A reader knows its place in the stream by its number alone.
     ReaderGoesByNumber,
+    /// A reader that begins anew leaves the tenants that were refused where they were.
+    ReaderKeepsRefusedTenants,
     /// A pump knows by the number of the last message alone whether the stream forgot.
     PumpGoesByNumber,
 }

@@ -23,6 +23,8 @@ const RENEW: i64 = 1200 * MS;
 const ELSEWHERE: i64 = 1000 * MS;
 /// How long a drained pump waits before it stores its position.
 const SAVE_AFTER: i64 = 200 * MS;
+/// How often a stream is looked at, in case that it forgot.
+const LOOK_EVERY: i64 = 1500 * MS;
 /// How often anything idle looks by itself.
 const POLL: i64 = 600 * MS;
 
@@ -70,14 +72,15 @@ fn relay(world: &World, spawner: &Spawner) {
                     let signal = Signal::default();
                     moved.push(signal.clone());
                     let pump = pump(world, &consumer(number), lane.clone(), link, types(number));
-                    spawner.spawn(carry(world.clone(), pump, signal));
+                    spawner.spawn(carry(world.clone(), pump, signal, None));
                 }
             }
             Route::Stream => {
                 let signal = Signal::default();
                 moved.push(signal.clone());
-                let pump = pump(world, "stream", lane.clone(), StreamLink::new(world, process), None);
-                spawner.spawn(carry(world.clone(), pump, signal));
+                let link = StreamLink::new(world, process);
+                let pump = pump(world, "stream", lane.clone(), link.clone(), None);
+                spawner.spawn(carry(world.clone(), pump, signal, Some(link)));
             }
         }
     }
@@ -108,10 +111,23 @@ async fn wake(world: World, process: Process, moved: Vec<Signal>) {
     }
 }
 
-/// Keeps a pump going, as the relay does.
-async fn carry<O: Outbox, L: Link>(world: World, mut pump: Pump<O, L, SimClock>, moved: Signal) {
-    let mut renewed = world.now();
+/// Keeps a pump going, as the relay does. If it goes to a stream, that is looked at now and then.
+async fn carry<O: Outbox, L: Link>(
+    world: World,
+    mut pump: Pump<O, L, SimClock>,
+    moved: Signal,
+    watched: Option<StreamLink>,
+) {
+    let (mut renewed, mut looked) = (world.now(), world.now());
     loop {
+        if let Some(stream) = &watched
+            && world.now() - looked >= LOOK_EVERY
+        {
+            looked = world.now();
+            if stream.is_forgotten().await {
+                pump.forget();
+            }
+        }
         let wait = match pump.drain().await {
             Ok(Drained::Elsewhere) => ELSEWHERE,
             Ok(Drained::Stalled(next)) => (next - world.now()).clamp(MS, RENEW),
@@ -148,7 +164,7 @@ fn consumers(world: &World, spawner: &Spawner) {
             let push = Push::new(Arc::new(Local(Arc::clone(&receiver))));
             let (log, link) = reader(world, process, push);
             let pump = pump(world, &format!("stream>{name}"), log, link, types(number));
-            spawner.spawn(carry(world.clone(), pump, Signal::default()));
+            spawner.spawn(carry(world.clone(), pump, Signal::default(), None));
         }
         receivers.push((name, receiver));
     }

@@ -131,9 +131,12 @@ impl Outbox for StreamLog {
                     world.saw(process, Seen::ReadAnew);
                     // Tenants that were left behind begin anew in the same transaction: their positions count the old stream's entries.
                     row.progress = Progress::default();
-                    world.inbox().pumps.begin_anew(pump);
+                    world.inbox().pumps.begin_anew(pump, !world.is_broken(Broken::ReaderKeepsRefusedTenants));
                 }
-                let stalled = world.inbox().pumps.stalled_of(pump);
+                let mut stalled = world.inbox().pumps.stalled_of(pump);
+                if row.progress == Progress::default() {
+                    stalled.iter_mut().for_each(|(_, position)| *position = 0);
+                }
                 Ok(Some(Claim { epoch: row.epoch, progress: row.progress, stalled }))
             })
             .await?;

@@ -17,6 +17,10 @@ use super::world::World;
 /// A run that takes more steps than this goes on for ever.
 const MOST_STEPS: u64 = 3_000_000;
 
+/// How much of a trace a report shows: what went wrong is near the beginning, and how it ended at the end.
+const FIRST_LINES: usize = 400;
+const LAST_LINES: usize = 40;
+
 /// What a run came to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -70,7 +74,15 @@ pub fn run(plan: &Plan, keep_trace: bool) -> Outcome {
 #[must_use]
 pub fn report(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = format!("{plan:#?}\n");
-    for line in &outcome.trace {
+    let (first, rest) = outcome.trace.split_at(outcome.trace.len().min(FIRST_LINES));
+    let (left_out, last) = rest.split_at(rest.len().saturating_sub(LAST_LINES));
+    for line in first {
+        let _ = writeln!(text, "{line}");
+    }
+    if !left_out.is_empty() {
+        let _ = writeln!(text, "   ... {} lines ...", left_out.len());
+    }
+    for line in last {
         let _ = writeln!(text, "{line}");
     }
     match &outcome.violation {

@@ -1,6 +1,7 @@
 //! A broker's stream: numbered entries, appended only behind the one that the writer believes to be the last, and forgotten at will.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use drystone_call::{Error, Result, TenantId};
 use drystone_events::Envelope;
@@ -102,16 +103,27 @@ fn incarnation(mark: &Mark) -> &str {
     mark.stream.split('/').next().unwrap_or_default()
 }
 
-/// The writing half: appends a pump's messages in a chain.
+/// The writing half: appends a pump's messages in a chain. A clone knows the same place.
+#[derive(Clone)]
 pub(crate) struct StreamLink {
     world: World,
     process: Process,
-    mark: Option<Mark>,
+    mark: Arc<Mutex<Option<Mark>>>,
 }
 
 impl StreamLink {
     pub(crate) fn new(world: &World, process: Process) -> Self {
-        Self { world: world.clone(), process, mark: None }
+        Self { world: world.clone(), process, mark: Arc::default() }
+    }
+
+    fn set(&self, mark: Mark) {
+        *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+    }
+
+    /// Whether the stream has forgotten what was acknowledged here: a pump with nothing to send would not find out.
+    pub(crate) async fn is_forgotten(&self) -> bool {
+        let Some(mark) = self.mark() else { return false };
+        self.travel().await.is_ok() && self.lost(&mark) > 0
     }
 
     /// The way to the broker and back.
@@ -127,21 +139,20 @@ impl StreamLink {
         Ok(())
     }
 
-    /// How many entries that were acknowledged the stream does not have any more.
+    /// How many entries that were acknowledged the stream may not have any more.
+    ///
+    /// The number of the last entry tells how many are missing only while nobody else appends: lanes that share a stream fill it up again for each other.
     fn lost(&self, mark: &Mark) -> u64 {
         let stream = self.world.stream();
         if incarnation(mark) != stream.incarnation.to_string() {
             return mark.last;
         }
         let missing = mark.last.saturating_sub(stream.last());
-        if missing == 0
-            && stream.identity(mark.last) != mark.stream
-            && !self.world.is_broken(Broken::PumpGoesByNumber)
-        {
-            // It forgot, and has grown again by what others appended: nobody can say how much is missing.
-            return mark.last;
+        let alone = self.world.lanes() == 1 && missing > 0;
+        if alone || stream.identity(mark.last) == mark.stream || self.world.is_broken(Broken::PumpGoesByNumber) {
+            return missing;
         }
-        missing
+        mark.last
     }
 
     fn tail(&self) -> Mark {
@@ -183,17 +194,17 @@ impl Link for StreamLink {
         if lost > 0 {
             self.world.saw(self.process, Seen::WentBack);
         }
-        self.mark = Some(self.tail());
+        self.set(self.tail());
         Ok(lost)
     }
 
     async fn carry(&mut self, batch: &[Envelope]) -> Result<Vec<TenantId>> {
-        let after = self.mark.as_ref().map_or(0, |mark| mark.last);
+        let after = self.mark().map_or(0, |mark| mark.last);
         self.world.note(self.process, format_args!("appends {} after {after}", batch.len()));
         if self.world.is_broken(Broken::AnswersBeforeDelivery) {
             let sent = self.send(after, batch).await;
             drop(sent);
-            self.mark = Some(self.tail());
+            self.set(self.tail());
             return Ok(Vec::new());
         }
         let appended = self.send(after, batch).await?;
@@ -203,11 +214,11 @@ impl Link for StreamLink {
         }
         let last = after + batch.len() as u64;
         let stream = self.world.stream().identity(last);
-        self.mark = Some(Mark { stream, last });
+        self.set(Mark { stream, last });
         Ok(Vec::new())
     }
 
     fn mark(&self) -> Option<Mark> {
-        self.mark.clone()
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

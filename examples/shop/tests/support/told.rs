@@ -41,7 +41,7 @@ pub(crate) async fn all(http: &Http, tenant: &str, filter: &str) -> Option<Vec<T
 /// # Panics
 /// If there are more, or fewer after half a minute.
 pub(crate) async fn so_many(http: &Http, tenant: &str, filter: &str, count: usize) -> Vec<Told> {
-    let told = eventually(&format!("{count} notifications {filter}"), async || {
+    let told = eventually(format!("{count} notifications {filter}"), async || {
         all(http, tenant, filter).await.filter(|told| told.len() >= count)
     });
     let told = told.await;
@@ -56,7 +56,7 @@ pub(crate) async fn so_many(http: &Http, tenant: &str, filter: &str, count: usiz
 pub(crate) async fn orders_are_told(http: &Http, tenant: &str, ids: impl IntoIterator<Item = String>) {
     let expected: BTreeMap<String, Vec<String>> = ids.into_iter().map(|id| (id.clone(), steps(&id))).collect();
     let count = expected.len() * 2;
-    let told = eventually(&format!("{count} notifications about orders of {tenant}"), async || {
+    let told = eventually(format!("{count} notifications about orders of {tenant}"), async || {
         let told = all(http, tenant, "").await?.into_iter().filter(|told| !told.order_id.is_empty());
         let told: Vec<Told> = told.collect();
         (told.len() >= count).then_some(told)

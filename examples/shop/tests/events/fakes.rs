@@ -1,0 +1,79 @@
+//! The modules that orders call, as they are when all goes well.
+
+use drystone::{Context, Error, Result};
+use inventory_api::{
+    AddStockRequest, ConfirmRequest, GetStockRequest, Inventory, ListItemsRequest, ListItemsResponse, Money,
+    ReleaseRequest, Reservation, ReserveRequest, Stock, TakeBackRequest,
+};
+use payments_api::{Charge, ChargeRequest, GetChargeRequest, Payments, PaymentsReason, RefundRequest};
+use users_api::{
+    CreateUserRequest, GetUserRequest, ListUsersRequest, ListUsersResponse, User, Users, UsersReason,
+};
+
+fn not_here<T>() -> Result<T> {
+    Err(Error::failed_precondition("the fake does not do that"))
+}
+
+/// An inventory that has all of everything, at 8.90 each.
+pub(crate) struct FullShelves;
+
+impl Inventory for FullShelves {
+    async fn list_items(&self, _: &mut Context, _: ListItemsRequest) -> Result<ListItemsResponse> {
+        not_here()
+    }
+    async fn get_stock(&self, _: &mut Context, req: GetStockRequest) -> Result<Stock> {
+        let price = Some(Money { currency_code: "EUR".to_owned(), minor_units: 890 });
+        Ok(Stock { sku: req.sku, price, ..Stock::default() })
+    }
+    async fn add_stock(&self, _: &mut Context, _: AddStockRequest) -> Result<Stock> {
+        not_here()
+    }
+    async fn reserve(&self, _: &mut Context, _: ReserveRequest) -> Result<Reservation> {
+        Ok(Reservation::default())
+    }
+    async fn release(&self, _: &mut Context, _: ReleaseRequest) -> Result<Reservation> {
+        Ok(Reservation::default())
+    }
+    async fn confirm(&self, _: &mut Context, _: ConfirmRequest) -> Result<Reservation> {
+        Ok(Reservation::default())
+    }
+    async fn take_back(&self, _: &mut Context, _: TakeBackRequest) -> Result<Reservation> {
+        Ok(Reservation::default())
+    }
+}
+
+/// Users of whom all exist but `nobody`.
+pub(crate) struct NearlyEveryone;
+
+impl Users for NearlyEveryone {
+    async fn create_user(&self, _: &mut Context, _: CreateUserRequest) -> Result<User> {
+        not_here()
+    }
+    async fn get_user(&self, _: &mut Context, req: GetUserRequest) -> Result<User> {
+        match &*req.user_id {
+            "nobody" => Err(UsersReason::UserNotFound.error("there is no such user")),
+            _ => Ok(User { id: req.user_id, ..User::default() }),
+        }
+    }
+    async fn list_users(&self, _: &mut Context, _: ListUsersRequest) -> Result<ListUsersResponse> {
+        not_here()
+    }
+}
+
+/// A provider that takes every card but `tok_declined`.
+pub(crate) struct PatientBank;
+
+impl Payments for PatientBank {
+    async fn charge(&self, _: &mut Context, req: ChargeRequest) -> Result<Charge> {
+        match &*req.card_token {
+            "tok_declined" => Err(PaymentsReason::CardDeclined.error("the card was declined")),
+            _ => Ok(Charge::default()),
+        }
+    }
+    async fn get_charge(&self, _: &mut Context, _: GetChargeRequest) -> Result<Charge> {
+        not_here()
+    }
+    async fn refund(&self, _: &mut Context, _: RefundRequest) -> Result<Charge> {
+        Ok(Charge::default())
+    }
+}
