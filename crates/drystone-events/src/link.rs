@@ -43,6 +43,16 @@ impl Link for Push {
 
     async fn carry(&mut self, batch: &[Envelope]) -> Result<Vec<TenantId>> {
         let mut refused = Vec::new();
+        if let [first, rest @ ..] = batch
+            && rest.iter().all(|message| message.tenant == first.tenant)
+        {
+            match self.0.deliver(&first.tenant, batch).await {
+                Err(error) if refuses_tenant(&error) => refused.push(first.tenant.clone()),
+                done => done?,
+            }
+            failpoint("link.sent");
+            return Ok(refused);
+        }
         let mut waiting = by_tenant(batch).into_iter();
         let mut going = FuturesUnordered::new();
         let to = &*self.0;

@@ -96,11 +96,33 @@ impl Message {
             }
         }
         let trace = Some(tx.caller().trace().to_string());
-        Ok(Self { id: tx.new_id(), key, data, created: micros(tx.caller().now()), trace })
+        let now = tx.caller().now();
+        Ok(Self { id: message_id(now), key, data, created: micros(now), trace })
     }
+}
+
+/// A version 7 UUID of chance, whatever seed the application has: a seed begins anew with each process, and of two messages with one id an inbox takes one.
+fn message_id(now: SystemTime) -> Uuid {
+    let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let mut random = [0; 10];
+    random.copy_from_slice(&Uuid::new_v4().as_bytes()[6..]);
+    uuid::Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(u64::MAX), &random).into_uuid()
 }
 
 fn micros(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_where_the_clock_stands_still() {
+        let at = UNIX_EPOCH + std::time::Duration::from_millis(1_767_225_600_000);
+        let (one, other) = (message_id(at), message_id(at));
+        assert_ne!(one, other);
+        assert_eq!((one.get_version_num(), &one.to_string()[..13]), (7, &other.to_string()[..13]));
+    }
 }

@@ -21,6 +21,8 @@ use crate::metrics::PumpMetrics;
 
 /// How many messages are read at once,
 const MOST: usize = 256;
+/// from a lane of all tenants more, since each tenant's are applied in a transaction of their own,
+const MOST_OF_ALL: usize = 1024;
 /// and how many bytes that should not be more than.
 const MOST_BYTES: usize = 4 << 20;
 /// After so many messages the position is stored while there is more to carry. A crash repeats at most as many and one batch.
@@ -191,16 +193,21 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         let tried = |(tenant, position)| (tenant, Stalled { position, next: 0 });
         let stalled = stalled.into_iter().map(tried).collect();
         let saved = self.clock.now();
-        self.claimed = Some(Claimed { epoch, progress, stalled, unsaved: lost, saved, limit: MOST });
+        self.claimed = Some(Claimed { epoch, progress, stalled, unsaved: lost, saved, limit: self.most() });
         Ok(true)
+    }
+
+    fn most(&self) -> usize {
+        if self.outbox.tenant().is_some() { MOST } else { MOST_OF_ALL }
     }
 
     /// Hands a batch over, but for the tenants that are left behind.
     async fn hand_over(&mut self, mut batch: Vec<Envelope>, position: i64) -> Result<()> {
+        let most = self.most();
         let Some(claimed) = &mut self.claimed else { return Ok(()) };
         let bytes: usize = batch.iter().map(|message| message.data.bytes().len()).sum();
         if !batch.is_empty() {
-            claimed.limit = (MOST_BYTES / (bytes / batch.len()).max(1)).clamp(1, MOST);
+            claimed.limit = (MOST_BYTES / (bytes / batch.len()).max(1)).clamp(1, most);
         }
         batch.retain(|message| !claimed.stalled.contains_key(&message.tenant));
         if batch.is_empty() {

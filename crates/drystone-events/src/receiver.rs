@@ -22,7 +22,7 @@ use crate::Envelope;
 const LONG_ENOUGH: Duration = Duration::from_millis(50);
 /// One that has been open this long is given up and done again in parts, before the store's hold limit takes it away.
 const TOO_LONG: Duration = Duration::from_millis(400);
-/// How many messages are recorded at once.
+/// How many messages are recorded at once; more once it is known that they are done quickly.
 const CHUNK: usize = 32;
 /// How often a transaction that met another is tried again at once.
 pub(crate) const CONFLICTS: u32 = 8;
@@ -48,6 +48,8 @@ enum Together {
     Failed(usize),
     /// Nothing is; the handler of the message at this place met another transaction, or says so.
     Met(usize),
+    /// Nothing is; a statement failed that a handler had queued, or the commit, and nobody knows whose fault that is.
+    Unclear,
 }
 
 /// What one transaction did.
@@ -85,7 +87,8 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
                     rest = &rest[done..];
                     upto = if upto > done { upto - done } else { rest.len() };
                 }
-                Together::Failed(0) => {
+                Together::Unclear if upto > 1 => upto = upto.div_ceil(2),
+                Together::Failed(0) | Together::Unclear => {
                     self.alone(tenant, &rest[0]).await?;
                     rest = &rest[1..];
                     upto = rest.len();
@@ -105,6 +108,8 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
                 Ok(Together::Met(_)) if tries < CONFLICTS => tries += 1,
                 // A message whose handler never gets through must not hold back all the others.
                 Ok(Together::Met(at)) => return Ok(Together::Failed(at)),
+                // Less of it meets less.
+                Err(error) if error.code() == Code::Aborted => return Ok(Together::Unclear),
                 done => return done,
             }
             self.pause().await;
@@ -123,9 +128,16 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
         let held = tx.held_keys(&messages[0].source, keys).await?;
         let (mut done, mut counts) = (0, Counts::default());
         while done < messages.len() && (done == 0 || tx.held_for() < LONG_ENOUGH) {
-            let chunk = &messages[done..messages.len().min(done + CHUNK)];
+            let quick = tx.held_for() < LONG_ENOUGH / 4;
+            let size = if quick { CHUNK.max(3 * done) } else { CHUNK };
+            let chunk = &messages[done..messages.len().min(done + size)];
             let ids: Vec<_> = chunk.iter().map(|message| message.id).collect();
-            let mut fresh = tx.record(&ids).await?;
+            let mut fresh = match tx.record(&ids).await {
+                Ok(fresh) => fresh,
+                // What handlers queued runs no later than this.
+                Err(error) if counts.applied > 0 && is_of_a_statement(&error) => return Ok(Together::Unclear),
+                Err(error) => return Err(error),
+            };
             failpoint("handle.recorded");
             for (at, message) in chunk.iter().enumerate() {
                 // A message that the batch has twice is fresh once.
@@ -149,7 +161,10 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
             done += chunk.len();
         }
         failpoint("handle.applied");
-        tx.commit().await?;
+        match tx.commit().await {
+            Err(error) if counts.applied > 0 && is_of_a_statement(&error) => return Ok(Together::Unclear),
+            committed => committed?,
+        }
         failpoint("handle.committed");
         self.metrics.applied.add(counts.applied);
         self.metrics.repeated.add(counts.repeated);
@@ -201,7 +216,9 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
                 if held { &self.metrics.held } else { &self.metrics.applied }.add(1);
                 Ok(Ok(()))
             }
-            Err(error) if error.code() == Code::Aborted => Ok(Err(ApplyError::Handler(error))),
+            Err(error) if error.code() == Code::Aborted || (!held && is_of_a_statement(&error)) => {
+                Ok(Err(ApplyError::Handler(error)))
+            }
             Err(error) => Err(error),
         }
     }
@@ -247,6 +264,14 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
         }
         (self.held)(tenant);
     }
+}
+
+/// Whether a commit failed because of what a handler had queued, and not for want of the store.
+pub(crate) fn is_of_a_statement(error: &Error) -> bool {
+    !matches!(
+        error.code(),
+        Code::Aborted | Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled
+    )
 }
 
 /// A message behind another of its key.

@@ -134,6 +134,8 @@ impl Relay {
         let mut spawn = |work: futures_util::future::BoxFuture<'static, ()>| {
             tasks.push(tokio::spawn(until(stopping.clone(), work)));
         };
+        let stop = || stopping.clone();
+        let mut releasing = Vec::new();
         let parts = &self.0;
         spawn(Box::pin(keeper::run(Arc::clone(parts))));
         let settled = match dialect {
@@ -150,7 +152,9 @@ impl Relay {
                 Way::Push(to) => {
                     let link = Push::new(Arc::clone(to));
                     match settled {
-                        Some(settled) => spawn(Box::pin(postgres::pump(parts, at, link, settled))),
+                        Some(settled) => {
+                            releasing.push(tokio::spawn(postgres::pump_until(stop(), parts, at, link, settled)));
+                        }
                         None => spawn(Box::pin(sqlite::pump(parts, at, link))),
                     }
                 }
@@ -159,12 +163,15 @@ impl Relay {
                     let changed = parts.changed.clone();
                     spawn(Box::pin(link.clone().watch(self.module().to_owned(), changed)));
                     match settled {
-                        Some(settled) => spawn(Box::pin(postgres::pump(parts, at, link, settled))),
+                        Some(settled) => {
+                            releasing.push(tokio::spawn(postgres::pump_until(stop(), parts, at, link, settled)));
+                        }
                         None => spawn(Box::pin(sqlite::pump(parts, at, link))),
                     }
                 }
             }
         }
+        tasks.append(&mut releasing);
         Ok(tasks)
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use drystone_call::{Code, Result, TenantId};
 
 use crate::clock::Clock;
-use crate::engine::{HeldState, Inbox, InboxTx};
+use crate::engine::{ApplyError, Held, HeldState, Inbox, InboxTx};
 use crate::failpoint::failpoint;
-use crate::receiver::{CONFLICTS, Receiver};
+use crate::receiver::{CONFLICTS, Receiver, is_of_a_statement};
 
 /// The retrying half of a consumer.
 pub struct Retrier<I, C>(Arc<Receiver<I, C>>);
@@ -73,20 +73,25 @@ impl<I: Inbox, C: Clock> Retrier<I, C> {
         }
         receiver.metrics.retried.add(1);
         let failed = match tx.apply(&held.message).await {
-            Ok(()) => {
-                tx.release(&held).await?;
-                failpoint("retry.applied");
-                tx.commit().await?;
-                failpoint("retry.committed");
-                receiver.metrics.applied.add(1);
-                return Ok(None);
-            }
+            Ok(()) => match release(tx, &held).await {
+                Ok(()) => {
+                    receiver.metrics.applied.add(1);
+                    return Ok(None);
+                }
+                Err(error) if error.code() == Code::Aborted && again => return Err(error),
+                Err(error) if error.code() == Code::Aborted || is_of_a_statement(&error) => {
+                    ApplyError::Handler(error)
+                }
+                Err(error) => return Err(error),
+            },
             Err(failed) if failed.error().code() == Code::Aborted && held.hold.attempts == 0 && again => {
                 return Err(failed.into_error());
             }
-            Err(failed) => failed,
+            Err(failed) => {
+                drop(tx);
+                failed
+            }
         };
-        drop(tx);
         let hold = receiver.failed_hold(held.hold.attempts + 1, &failed);
         let mut tx = receiver.inbox.begin(tenant).await?;
         tx.change(held.place, &hold).await?;
@@ -96,6 +101,15 @@ impl<I: Inbox, C: Clock> Retrier<I, C> {
         receiver.tell(tenant, &held.message, &hold);
         Ok(Some(if hold.state == HeldState::Parked { Retried::Parked } else { Retried::Later(hold.due) }))
     }
+}
+
+/// Commits what a handler did, with its message held no longer. What the handler queued fails no later than here.
+async fn release(mut tx: impl InboxTx, held: &Held) -> Result<()> {
+    tx.release(held).await?;
+    failpoint("retry.applied");
+    tx.commit().await?;
+    failpoint("retry.committed");
+    Ok(())
 }
 
 impl<I: Inbox, C> std::fmt::Debug for Retrier<I, C> {

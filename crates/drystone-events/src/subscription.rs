@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::clock::HomeClock;
 use crate::consumer::until;
+use crate::failpoint::or_in_haste;
 use crate::metrics::PumpMetrics;
 use crate::nats::NatsBroker;
 use crate::pump::{Drained, Pump};
@@ -17,9 +18,9 @@ use crate::stored::StreamLane;
 use crate::{Consumer, Push};
 
 /// How often a stream that another process reads is asked for.
-const ELSEWHERE: Duration = Duration::from_secs(2);
+const ELSEWHERE: Duration = or_in_haste(Duration::from_secs(2), Duration::from_millis(100));
 /// How often the position is stored, and with it the claim renewed.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
+const SAVE_EVERY: Duration = or_in_haste(Duration::from_secs(1), Duration::from_millis(50));
 
 /// Who wrote a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -73,7 +73,7 @@ async fn what_is_held_is_tried_again_though_the_delivery_was_dropped(on: On) {
             panic!("{account} is held and nobody tries it again");
         }
     });
-    assert!(polls.await > 3, "nothing was dropped");
+    assert!(polls.await > 1, "nothing was dropped");
     for task in tasks {
         task.abort();
     }

@@ -34,7 +34,7 @@ pub enum Isolation {
 
 /// One transaction, for the tenant of the call.
 ///
-/// It borrows the [`Context`] until it ends, so that a call to another module inside an open transaction does not compile:
+/// It borrows the [`Context`](drystone_call::Context) until it ends, so that a call to another module inside an open transaction does not compile:
 ///
 /// ```ignore
 /// let mut tx = store.begin(cx).await?;

@@ -131,7 +131,7 @@ async fn a_tenant_lives_beside_the_shop_taken_apart() {
         let cells: Vec<&str> = line.split_whitespace().collect();
         assert!(cells[1] == process && cells.contains(&"yes"), "{status}");
     }
-    assert!(status.lines().all(|line| line.len() <= 100), "{status}");
+    assert!(status.lines().all(|line| line.len() <= 110), "{status}");
     let json: Value =
         serde_json::from_str(&done(&["db", "status", "--json"], shop.data(), None)).expect("JSON");
     let orders =

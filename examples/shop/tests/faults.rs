@@ -18,5 +18,7 @@ mod postgres;
 mod sqlite;
 #[path = "support/shop.rs"]
 mod support;
+#[path = "support/told.rs"]
+mod told;
 #[path = "faults/world.rs"]
 mod world;

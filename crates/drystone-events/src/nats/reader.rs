@@ -18,9 +18,10 @@ use super::arrival::{Arrival, Place, arrival};
 use super::connection::Connection;
 use super::stream::Spec;
 use crate::cloudevents::Codec;
+use crate::failpoint::or_in_haste;
 
 /// How long a read waits for a first message.
-const LONG: Duration = Duration::from_secs(2);
+const LONG: Duration = or_in_haste(Duration::from_secs(2), Duration::from_millis(200));
 /// How much longer than it should the server may take to say that there was none.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the server keeps a consumer that asks for nothing.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drystone_call::{Result, TenantId};
 use drystone_store::Dialect;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Parts;
 use crate::clock::Clock as _;
@@ -14,6 +14,8 @@ use crate::stored::{Known, forget_sent, move_due, next_scheduled};
 
 /// Scheduled messages are looked at least this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// News ask for no more looks than that: nearly all of them are of messages that wait for nothing, and what waits is rarely due so soon.
+const PACE: Duration = Duration::from_millis(50);
 /// How often old messages are deleted.
 const FORGET_EVERY: Duration = Duration::from_mins(10);
 
@@ -43,6 +45,7 @@ pub(super) async fn run(parts: Arc<Parts>) {
             known.work();
             scheduled.extend(tenants.into_iter().map(Some));
         }
+        sleep(PACE).await;
         if Instant::now() >= forget {
             forget = Instant::now() + FORGET_EVERY;
             let RelayParts { pumps, keep } = RelayParts::of(&parts);

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Parts, back_off};
 use crate::clock::Clock as _;
+use crate::consumer::until;
 use crate::engine::Link;
 use crate::failpoint::or_in_haste;
 use crate::pump::{Drained, Pump};
-use crate::stored::{CLAIM_LIVES, PostgresLane, blocker, look};
+use crate::stored::{CLAIM_LIVES, PostgresLane, blocker, look, release};
 use crate::Fence;
 
 /// How often the outbox is looked at when nothing wakes: other processes publish as well.
 const POLL: Duration = Duration::from_millis(250);
+/// Looks that news ask for follow one another at this distance: under load each settles more, and between few there is more time anyway.
+const PACE: Duration = Duration::from_millis(2);
 /// How often an older transaction is waited for: soon at first, then less often.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
@@ -34,6 +37,7 @@ pub(super) async fn settle(parts: Arc<Parts>, settled: watch::Sender<i64>) {
     let (mut fence, clock, mut failures) = (Fence::new(), parts.clock(), 0);
     let mut waiting = Waiting::default();
     loop {
+        let looked = Instant::now();
         match look(&parts.config.store, &parts.config.home, &mut fence).await {
             Ok(high) => {
                 failures = 0;
@@ -60,6 +64,7 @@ pub(super) async fn settle(parts: Arc<Parts>, settled: watch::Sender<i64>) {
             }
         }
         let _ = timeout_at(Instant::now() + POLL, announced.next()).await;
+        sleep_until(looked + PACE).await;
     }
 }
 
@@ -102,8 +107,23 @@ impl Waiting {
     }
 }
 
+/// Carries to one target until the process stops, and then lets go of the claim: another process need not wait until it is over.
+pub(super) async fn pump_until<L: Link>(
+    stopping: watch::Receiver<bool>,
+    parts: Arc<Parts>,
+    at: usize,
+    link: L,
+    settled: watch::Receiver<i64>,
+) {
+    until(stopping, pump(Arc::clone(&parts), at, link, settled)).await;
+    let (config, name) = (&parts.config, &parts.config.targets[at].name);
+    if let Err(error) = release(&config.store, &config.home, name, &config.owner).await {
+        tracing::debug!(target: "drystone::events", pump = name, %error, "a claim was not let go of");
+    }
+}
+
 /// Carries to one target.
-pub(super) async fn pump<L: Link>(parts: Arc<Parts>, at: usize, link: L, mut settled: watch::Receiver<i64>) {
+async fn pump<L: Link>(parts: Arc<Parts>, at: usize, link: L, mut settled: watch::Receiver<i64>) {
     let (target, clock) = (&parts.config.targets[at], parts.clock());
     let claim_lives = parts.claim_lives.unwrap_or(CLAIM_LIVES);
     let (renew_every, elsewhere) = (RENEW.min(claim_lives / 4), ELSEWHERE.min(claim_lives / 8));

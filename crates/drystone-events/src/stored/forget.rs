@@ -68,7 +68,8 @@ pub(crate) async fn forget_sent(
     for lane in lanes(store).await? {
         let upto = carried_by_all(store, home, lane.as_ref(), pumps).await?;
         let mut from = 0;
-        while let Some((deleted, last)) = sent_batch(store, home, lane.as_ref(), (from, upto), before).await? {
+        while let Some((deleted, last)) = sent_batch(store, home, lane.as_ref(), (from, upto), before).await?
+        {
             all += deleted;
             // Where a whole batch is young, so is what follows, but for what a clock was wrong about: that goes when those before it do.
             if deleted == 0 {
@@ -128,7 +129,8 @@ async fn carried_by_all(
     let mut tx = begin(store, &mut cx, tenant).await?;
     let rows: Vec<(String, i64)> = tx.query("select name, position from drystone_pumps").all().await?;
     let position = |pump: &String| {
-        let is_its = |name: &str| name == pump || name.strip_prefix(&**pump).is_some_and(|rest| rest.starts_with('@'));
+        let is_its =
+            |name: &str| name == pump || name.strip_prefix(&**pump).is_some_and(|rest| rest.starts_with('@'));
         let named = rows.iter().any(|(name, _)| name == pump);
         let lowest = rows.iter().filter(|(name, _)| is_its(name)).map(|(_, position)| *position).min();
         if named { lowest.unwrap_or(0) } else { 0 }

@@ -168,6 +168,15 @@ impl PostgresLane {
     }
 }
 
+/// Lets go of a claim that a process has on PostgreSQL.
+pub(crate) async fn release(store: &Store, home: &Arc<Home>, pump: &str, owner: &str) -> Result<()> {
+    const RELEASE: &str = "update drystone_pumps set until = 0 where name = $1 and owner = $2";
+    let mut cx = context(home, &nobody()?)?;
+    let mut tx = store.begin_across(&mut cx).await?;
+    tx.query(RELEASE).bind((pump, owner)).execute().await?;
+    tx.commit().await
+}
+
 /// The name under which a refused tenant has a position of its own.
 pub(crate) fn stalled_name(pump: &str, tenant: &str) -> String {
     format!("{pump}@{tenant}")

@@ -50,9 +50,10 @@ struct Plan {
 
 /// The plans of the statements that contain these words, in order.
 fn plans(log: &str, words: &str) -> Vec<Plan> {
-    let plans = log.split("Query Text: ").skip(1).filter(|text| {
-        text.split_whitespace().collect::<Vec<_>>().join(" ").contains(words)
-    });
+    let plans = log
+        .split("Query Text: ")
+        .skip(1)
+        .filter(|text| text.split_whitespace().collect::<Vec<_>>().join(" ").contains(words));
     plans.map(|text| Plan { text: text.to_owned(), pages: pages(text) }).collect()
 }
 
@@ -108,7 +109,11 @@ async fn a_backlog_is_read_by_its_numbers_and_deleted_from_its_front() {
     let began = Instant::now();
     for _ in 0..60 {
         if counting.count.load(SeqCst) < rows {
-            let _ = tokio::time::timeout(Duration::from_secs(10), until_it("", || counting.count.load(SeqCst) >= rows)).await;
+            let _ = tokio::time::timeout(
+                Duration::from_secs(10),
+                until_it("", || counting.count.load(SeqCst) >= rows),
+            )
+            .await;
         }
     }
     let drained = began.elapsed();
@@ -130,7 +135,8 @@ async fn a_backlog_is_read_by_its_numbers_and_deleted_from_its_front() {
     let most_deleted = most("deleted", &deletes, MOST_DELETED);
     println!(
         "{rows} messages: drained in {drained:?} by {} reads of {most_read} pages at most, deleted in {deleting:?} by {} statements of {most_deleted} pages at most",
-        reads.len(), deletes.len(),
+        reads.len(),
+        deletes.len(),
     );
     with_snapshot.batch_execute("commit").await.unwrap();
     running.stop().await;
@@ -141,7 +147,10 @@ fn most(what: &str, plans: &[Plan], limit: u64) -> u64 {
     assert!(plans.len() > 1, "what was {what} took several statements");
     for Plan { text, pages } in plans {
         assert!(text.contains("drystone_outbox_pkey") && text.contains("Index Cond: ((seq > "), "{text}");
-        assert!(!text.contains("Seq Scan") && *pages > 0 && *pages <= limit, "{pages} of {limit} pages: {text}");
+        assert!(
+            !text.contains("Seq Scan") && *pages > 0 && *pages <= limit,
+            "{pages} of {limit} pages: {text}"
+        );
     }
     plans.iter().map(|plan| plan.pages).max().unwrap()
 }

@@ -103,7 +103,8 @@ async fn an_outbox_that_never_had_a_message_settles_nothing_and_costs_no_id() {
     ours.read_to(&site, 1).await;
     assert_eq!(numbers(&ours.seen), [1]);
     // A sequence that hands out numbers from a stock of the session's would give small ones late.
-    let stock = "select seqcache from pg_sequence where seqrelid = 'ledger.drystone_outbox_seq_seq'::regclass";
+    let stock =
+        "select seqcache from pg_sequence where seqrelid = 'ledger.drystone_outbox_seq_seq'::regclass";
     assert_eq!(count(&owner, stock).await, 1);
     drop(server);
 }

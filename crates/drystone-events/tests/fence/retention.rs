@@ -206,6 +206,7 @@ async fn many_batches_go_and_what_is_young_stays(on_postgres: bool) {
 
 /// Histories by chance: publishing, carrying, time, deleting, and redrives of whatever still may be redriven.
 async fn whatever_happens_within_the_retention_everything_is_applied_once(on_postgres: bool) {
+    let (mut sent, mut handled) = (0, 0);
     for seed in 1..=4_u64 {
         let aging = Aging::new(on_postgres).await;
         let (mut acme, mut bolt) = (0, 0);
@@ -217,8 +218,8 @@ async fn whatever_happens_within_the_retention_everything_is_applied_once(on_pos
             dice % limit
         };
         let mut story = Vec::new();
-        for _ in 0..24 {
-            match below(6) {
+        for _ in 0..40 {
+            match below(9) {
                 0 => {
                     story.push("acme".to_owned());
                     aging.post("acme", 2).await;
@@ -229,17 +230,17 @@ async fn whatever_happens_within_the_retention_everything_is_applied_once(on_pos
                     aging.post("bolt", 1).await;
                     bolt += 1;
                 }
-                2 => {
-                    let hours = below(100);
+                2..=4 => {
+                    let hours = below(60);
                     story.push(format!("{hours} h"));
                     aging.clock.advance(u32::try_from(hours).unwrap() * HOUR);
                 }
-                3 => {
-                    let sent = aging.forget_sent(&["mirror"]).await;
-                    let handled = aging.forget_handled().await;
-                    story.push(format!("forget {sent} {handled}"));
+                5..=6 => {
+                    let (out, known) = (aging.forget_sent(&["mirror"]).await, aging.forget_handled().await);
+                    story.push(format!("forget {out} {known}"));
+                    (sent, handled) = (sent + out, handled + known);
                 }
-                4 => {
+                7 => {
                     let hours = below(24 * 7 + 1);
                     story.push(format!("redrive {hours} h"));
                     aging.redrive(u32::try_from(hours).unwrap() * HOUR).await.unwrap();
@@ -255,4 +256,5 @@ async fn whatever_happens_within_the_retention_everything_is_applied_once(on_pos
         println!("seed {seed}: {}", story.join(", "));
         aging.carry(acme, bolt).await;
     }
+    assert!(sent > 0 && handled > 0, "some of each were old enough to go");
 }

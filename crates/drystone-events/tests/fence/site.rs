@@ -111,8 +111,7 @@ impl Site {
     }
 
     async fn open_at(&self, location: &Location, migrator: Option<&Migrator>) {
-        let modules =
-            [(&self.ledger, LEDGER, &self.ledger_home), (&self.mirror, MIRROR, &self.mirror_home)];
+        let modules = [(&self.ledger, LEDGER, &self.ledger_home), (&self.mirror, MIRROR, &self.mirror_home)];
         for (store, migrations, home) in modules {
             let mut config = StoreConfig::new(location.clone(), migrations, Arc::clone(home));
             config.create_tenants = false;
@@ -134,7 +133,9 @@ impl Site {
             let mut cx = self.cx(tenant);
             let mut tx = self.ledger.begin(&mut cx).await.unwrap();
             for account in accounts {
-                tx.query("insert into accounts (account, n) values ($1, 0)").bind(((*account).to_owned(),)).queue();
+                tx.query("insert into accounts (account, n) values ($1, 0)")
+                    .bind(((*account).to_owned(),))
+                    .queue();
             }
             tx.commit().await.unwrap();
         }

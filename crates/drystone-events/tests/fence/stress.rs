@@ -131,7 +131,8 @@ async fn twelve_writers_lose_reorder_and_repeat_nothing() {
     for tenant in TENANTS {
         let wanted = published_of(&site, tenant).await;
         published += wanted.values().sum::<i64>();
-        let applied = site.applied_at_least(tenant, usize::try_from(wanted.values().sum::<i64>()).unwrap()).await;
+        let applied =
+            site.applied_at_least(tenant, usize::try_from(wanted.values().sum::<i64>()).unwrap()).await;
         check_order(&applied);
         let reached: std::collections::BTreeMap<String, i64> = applied.into_iter().collect();
         assert_eq!(reached, wanted, "{tenant}, seed {seed}");
@@ -146,8 +147,12 @@ async fn twelve_writers_lose_reorder_and_repeat_nothing() {
     println!(
         "{seconds} s, seed {seed}: {published} events of {} transactions, {} rolled back, {} refused; ours 0 lost, 0 reordered, 0 twice; \
          by the last number {lost} lost ({:.2} %); by the ids {late} reordered ({:.2} %), {} seen",
-        counts.committed.load(SeqCst), counts.rolled_back.load(SeqCst), counts.refused.load(SeqCst),
-        percent(lost), percent(late), by_id.len(),
+        counts.committed.load(SeqCst),
+        counts.rolled_back.load(SeqCst),
+        counts.refused.load(SeqCst),
+        percent(lost),
+        percent(late),
+        by_id.len(),
     );
     assert!(lost > 0 && late > 0, "the run was too tame to show anything");
     assert!(running.relay.fence().settled.get() >= published);
@@ -159,6 +164,7 @@ async fn twelve_writers_lose_reorder_and_repeat_nothing() {
 async fn published_of(site: &Site, tenant: &str) -> std::collections::BTreeMap<String, i64> {
     let mut cx = site.cx(tenant);
     let mut tx = site.ledger.read(&mut cx).await.unwrap();
-    let rows: Vec<(String, i64)> = tx.query("select account, n from accounts where n > 0").all().await.unwrap();
+    let rows: Vec<(String, i64)> =
+        tx.query("select account, n from accounts where n > 0").all().await.unwrap();
     rows.into_iter().collect()
 }

@@ -95,7 +95,10 @@ async fn a_long_transaction_in_another_database_is_waited_for_and_named() {
 async fn a_session_that_only_reads_holds_nothing_up() {
     let site = Site::new().await;
     let reading = site.owner().await;
-    reading.batch_execute("begin isolation level repeatable read; select count(*) from ledger.drystone_outbox").await.unwrap();
+    reading
+        .batch_execute("begin isolation level repeatable read; select count(*) from ledger.drystone_outbox")
+        .await
+        .unwrap();
     let running = site.run();
     for _ in 0..5 {
         site.post("acme", "a").await;

@@ -1,6 +1,6 @@
 //! Worlds that are broken on purpose: the checker finds each of them, within few seeds, or the promise would rest on nothing.
 
-use drystone_testkit::sim::{Broken, Database, Plan, Promise, Route, run, shrink};
+use drystone_testkit::sim::{Broken, Database, Plan, Planned, Promise, Route, run, shrink};
 
 /// Seeds from here on are not those of the thousand.
 const FIRST: u64 = 1 << 32;
@@ -84,7 +84,15 @@ fn a_reader_that_goes_by_the_number_alone_loses() {
 fn a_reader_that_begins_anew_without_its_refused_tenants_loses() {
     caught(Broken::ReaderKeepsRefusedTenants, &[Promise::NoneLost, Promise::NoneReordered], |plan| {
         stream(plan);
-        plan.tenants = 3;
+        (plan.publishers, plan.replicas, plan.tenants, plan.window) = (1, 1, 3, 14_000_000);
+        plan.left_suspended = None;
+        plan.off.clear();
+        plan.planned = vec![
+            (2_500_000, Planned::Redrive(0, 30)),
+            (4_000_000, Planned::Suspend(0, 9_000_000)),
+            (6_000_000, Planned::ForgetAll),
+            (9_000_000, Planned::Crash(2, 200_000)),
+        ];
     });
 }
 

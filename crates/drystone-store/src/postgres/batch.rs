@@ -23,7 +23,7 @@ pub(crate) struct Sent<R> {
     pub(crate) last: Option<Result<R, PgError>>,
 }
 
-/// Sends everything in order and waits for all replies.
+/// Sends everything in order and waits for all replies. They come in that order, so only the next one is looked at, however many are awaited.
 pub(crate) async fn in_one_go<R>(
     mut ahead: Vec<Ahead<'_>>,
     last: impl Future<Output = Result<R, PgError>>,
@@ -39,7 +39,12 @@ pub(crate) async fn in_one_go<R>(
                 continue;
             }
             match step.as_mut().poll(cx) {
-                Poll::Pending => all = false,
+                Poll::Pending => {
+                    all = false;
+                    if !first_pass {
+                        break;
+                    }
+                }
                 Poll::Ready(done) => {
                     waiting[at] = false;
                     if let Err(cause) = done {
@@ -54,8 +59,9 @@ pub(crate) async fn in_one_go<R>(
             let from = sent.ahead.as_ref().map_or(0, |(at, _)| *at);
             waiting[from..].fill(false);
         }
+        let is_next = first_pass || all;
         first_pass = false;
-        if sent.last.is_none() && !stopped {
+        if sent.last.is_none() && !stopped && is_next {
             match last.as_mut().poll(cx) {
                 Poll::Pending => all = false,
                 Poll::Ready(done) => sent.last = Some(done),

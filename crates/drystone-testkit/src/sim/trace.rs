@@ -26,7 +26,7 @@ impl Trace {
     pub(crate) fn note(&mut self, now: i64, process: usize, what: fmt::Arguments<'_>) {
         self.line.clear();
         // Writing to a string does not fail.
-        let _ = write!(self.line, "{:>10.3} ms  p{process}  {what}", now as f64 / 1000.0);
+        let _ = write!(self.line, "{:>6}.{:03} ms  p{process}  {what}", now / 1000, now % 1000);
         self.count += 1;
         for chunk in self.line.as_bytes().chunks(8) {
             let mut word = [0; 8];

@@ -6,6 +6,7 @@ use std::time::Instant;
 use drystone_testkit::{Answer, Http};
 
 use crate::load::Key;
+use crate::told::orders_are_told;
 use crate::world::{PATIENCE, TENANTS, UNITS};
 
 /// The most orders that a page holds.
@@ -57,6 +58,15 @@ pub(crate) async fn replays(http: &Http, placed: &BTreeMap<Key, Answer>, users: 
             (&answer.body, "true"),
             "{key} of {tenant}"
         );
+    }
+}
+
+/// Asserts that every acknowledged order is told: placed and then confirmed, each once, and no other order.
+pub(crate) async fn all_are_told(http: &Http, placed: &BTreeMap<Key, Answer>) {
+    for tenant in TENANTS {
+        let of_tenant = placed.iter().filter(|((of, _), _)| *of == tenant);
+        let ids = of_tenant.map(|(_, answer)| answer.json()["id"].as_str().unwrap_or_default().to_owned());
+        orders_are_told(http, tenant, ids).await;
     }
 }
 

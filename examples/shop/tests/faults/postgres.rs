@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drystone_testkit::{Disk, Postgres, ServerSetup, Stop};
 
-use crate::books::{audit, replays};
+use crate::books::{all_are_told, audit, replays};
 use crate::line::Line;
 use crate::load::Load;
 use crate::pool::{is_whole, usable};
@@ -46,6 +46,7 @@ impl Case {
         let placed = self.load.stop().await;
         audit(&self.shop.http, &placed).await.unwrap_or_else(|error| panic!("{error}"));
         replays(&self.shop.http, &placed, &users).await;
+        all_are_told(&self.shop.http, &placed).await;
         is_whole(&self.shop, &self.server).await;
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drystone_testkit::Disk;
 
-use crate::books::{audit, replays};
+use crate::books::{all_are_told, audit, replays};
 use crate::load::Load;
 use crate::pool::gauges;
 use crate::world::{Shop, until};
@@ -22,6 +22,7 @@ async fn ends_well(shop: Shop, load: Load) {
     let shop = shop.killed_and_started().await;
     audit(&shop.http, &placed).await.unwrap_or_else(|error| panic!("after a kill: {error}"));
     replays(&shop.http, &placed, &users).await;
+    all_are_told(&shop.http, &placed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,6 +65,7 @@ async fn sqlite_has_no_space_when_the_shop_starts() {
     let shop = stopped.started().await;
     audit(&shop.http, &placed).await.unwrap_or_else(|error| panic!("{error}"));
     replays(&shop.http, &placed, &users).await;
+    all_are_told(&shop.http, &placed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,13 +6,11 @@ use crashes_api::{
     ReplayRequest, ReplayResponse,
 };
 use drystone::prelude::*;
+use drystone::store::ReadTx;
 
-use crate::ledger::{pumps, small};
+use crate::ledger::small;
 
-struct MirrorService {
-    store: Store,
-    shared: Store,
-}
+struct MirrorService(Store);
 
 struct AuditService(Store);
 
@@ -21,7 +19,7 @@ pub(crate) fn mirror() -> Module {
     Module::new("mirror").migrations(migrations!("migrations/mirror")).wire(|w| {
         w.handle::<Posted>(mirror_posted);
         w.handle::<Reminded>(mirror_reminded);
-        w.serve(MirrorServer::new(MirrorService { store: w.store(), shared: w.shared_store() }));
+        w.serve(MirrorServer::new(MirrorService(w.store())));
     })
 }
 
@@ -87,13 +85,19 @@ async fn applied(store: &Store, cx: &mut Context, prefix: &str) -> Result<Copies
         .bind((prefix,))
         .all()
         .await?;
+    let total = total(&mut tx).await?;
     let entry = |(account, n, text, later)| Entry { account, n: small(n), text, later: later != 0 };
-    Ok(Copies { applied: rows.into_iter().map(entry).collect() })
+    Ok(Copies { applied: rows.into_iter().map(entry).collect(), total })
+}
+
+async fn total(tx: &mut ReadTx<'_>) -> Result<i32> {
+    let (total,) = tx.query("select count(*) from applied").one::<(i64,)>().await?;
+    Ok(small(total))
 }
 
 impl Mirror for MirrorService {
     async fn fail(&self, cx: &mut Context, req: FailRequest) -> Result<FailResponse> {
-        let mut tx = self.store.begin(cx).await?;
+        let mut tx = self.0.begin(cx).await?;
         tx.query("delete from failing where prefix = $1").bind((&req.prefix,)).execute().await?;
         if req.on {
             tx.query("insert into failing (prefix) values ($1)").bind((&req.prefix,)).execute().await?;
@@ -102,7 +106,7 @@ impl Mirror for MirrorService {
     }
 
     async fn replay(&self, cx: &mut Context, req: ReplayRequest) -> Result<ReplayResponse> {
-        let mut tx = self.store.begin(cx).await?;
+        let mut tx = self.0.begin(cx).await?;
         let parked = tx
             .query("update drystone_held set state = 'retrying', due = 0, attempts = 0 where state = 'parked' and substr(key, 1, length($1)) = $1")
             .bind((&req.prefix,))
@@ -112,18 +116,17 @@ impl Mirror for MirrorService {
     }
 
     async fn get_mirrored(&self, cx: &mut Context, req: GetMirroredRequest) -> Result<Copies> {
-        applied(&self.store, cx, &req.prefix).await
+        applied(&self.0, cx, &req.prefix).await
     }
 
     async fn get_held(&self, cx: &mut Context, _: GetHeldRequest) -> Result<Held> {
         let counts = "select count(*), cast(coalesce(sum(case when state = 'parked' then 1 else 0 end), 0) as bigint)
             from drystone_held";
-        let mut tx = self.store.read(cx).await?;
+        let mut tx = self.0.read(cx).await?;
         let (messages, parked) = tx.query(counts).one::<(i64, i64)>().await?;
-        drop(tx);
-        let pumps = pumps(&self.store, &self.shared, cx).await?;
+        let total = total(&mut tx).await?;
         let repeats = i32::try_from(drystone_events::repeats())?;
-        Ok(Held { messages: small(messages), parked: small(parked), repeats, pumps })
+        Ok(Held { messages: small(messages), parked: small(parked), repeats, total })
     }
 
     async fn arm_mirror(&self, _: &mut Context, req: ArmMirrorRequest) -> Result<ArmMirrorResponse> {

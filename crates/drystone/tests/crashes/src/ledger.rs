@@ -7,10 +7,9 @@ use crashes_api::{
     PostRequest, Posted, Posting, Pump, Reminded,
 };
 use drystone::prelude::*;
-use drystone::store::ReadTx;
+use drystone::store::Dialect;
 use drystone_call::Payload as _;
 use drystone_events::failpoint;
-
 
 /// How long a reminder waits.
 const LATER: Duration = Duration::from_millis(40);
@@ -74,15 +73,26 @@ impl Ledger for LedgerService {
     async fn get_lag(&self, cx: &mut Context, _: GetLagRequest) -> Result<Lag> {
         let mut tx = self.store.read(cx).await?;
         let (scheduled,) = tx.query("select count(*) from drystone_scheduled").one::<(i64,)>().await?;
-        let (last,) = tx.query("select coalesce(max(seq), 0) from drystone_outbox").one::<(i64,)>().await?;
+        let (last, messages) =
+            tx.query("select coalesce(max(seq), 0), count(*) from drystone_outbox").one::<(i64, i64)>().await?;
         drop(tx);
-        let pumps = pumps(&self.store, &self.shared, cx).await?;
-        Ok(Lag { scheduled: small(scheduled), last: small(last), pumps })
+        let pumps = self.pumps(cx).await?;
+        Ok(Lag { scheduled: small(scheduled), last: small(last), messages: small(messages), pumps })
     }
 
     async fn arm_ledger(&self, _: &mut Context, req: ArmLedgerRequest) -> Result<ArmLedgerResponse> {
         drystone_events::arm(&req.name, u64::try_from(req.nth)?);
         Ok(ArmLedgerResponse {})
+    }
+}
+
+impl LedgerService {
+    /// How far the pumps have come: on SQLite a tenant's file has its own, on PostgreSQL they are with the data of no tenant.
+    async fn pumps(&self, cx: &mut Context) -> Result<Vec<Pump>> {
+        let sqlite = self.store.dialect()? == Dialect::Sqlite;
+        let mut tx = if sqlite { self.store.read(cx).await? } else { self.shared.read(cx).await? };
+        let rows: Vec<(String, i64)> = tx.query("select name, position from drystone_pumps").all().await?;
+        Ok(rows.into_iter().map(|(name, position)| Pump { name, position: small(position) }).collect())
     }
 }
 
@@ -108,24 +118,6 @@ async fn write(tx: &mut Tx<'_>, account: &str, req: &PostRequest) -> Result<()> 
         tx.publish(Posted { account, n, text })?;
     }
     Ok(())
-}
-
-/// The positions that a module keeps: on SQLite beside the tenant's data, on PostgreSQL with the data of no tenant.
-pub(crate) async fn pumps(store: &Store, shared: &Store, cx: &mut Context) -> Result<Vec<Pump>> {
-    async fn rows(tx: &mut ReadTx<'_>) -> Result<Vec<(String, i64, Option<i64>)>> {
-        tx.query("select name, position, broker_seq from drystone_pumps order by name").all().await
-    }
-    let mut all = Vec::new();
-    if store.dialect()? == drystone::store::Dialect::Sqlite {
-        all = rows(&mut store.read(cx).await?).await?;
-    }
-    all.extend(rows(&mut shared.read(cx).await?).await?);
-    let pump = |(name, position, stream): (_, _, Option<i64>)| Pump {
-        name,
-        position: small(position),
-        stream: small(stream.unwrap_or(0)),
-    };
-    Ok(all.into_iter().map(pump).collect())
 }
 
 fn decoded((kind, data): (String, Vec<u8>)) -> Result<Entry> {

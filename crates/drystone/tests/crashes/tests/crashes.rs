@@ -17,24 +17,44 @@ mod site;
 mod verdict;
 
 use enumerate::every_failpoint;
-use site::{On, Shape};
+use site::{By, On, Shape};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_whole_on_sqlite() {
-    every_failpoint(On::Sqlite, Shape::Whole).await;
+async fn every_failpoint_whole_by_calls_on_sqlite() {
+    every_failpoint(On::Sqlite, Shape::Whole, By::Call).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_split_on_sqlite() {
-    every_failpoint(On::Sqlite, Shape::Split).await;
+async fn every_failpoint_split_by_calls_on_sqlite() {
+    every_failpoint(On::Sqlite, Shape::Split, By::Call).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_whole_on_postgres() {
-    every_failpoint(On::Postgres, Shape::Whole).await;
+async fn every_failpoint_whole_by_nats_on_sqlite() {
+    every_failpoint(On::Sqlite, Shape::Whole, By::Nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_split_on_postgres() {
-    every_failpoint(On::Postgres, Shape::Split).await;
+async fn every_failpoint_split_by_nats_on_sqlite() {
+    every_failpoint(On::Sqlite, Shape::Split, By::Nats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failpoint_whole_by_calls_on_postgres() {
+    every_failpoint(On::Postgres, Shape::Whole, By::Call).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failpoint_split_by_calls_on_postgres() {
+    every_failpoint(On::Postgres, Shape::Split, By::Call).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failpoint_whole_by_nats_on_postgres() {
+    every_failpoint(On::Postgres, Shape::Whole, By::Nats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failpoint_split_by_nats_on_postgres() {
+    every_failpoint(On::Postgres, Shape::Split, By::Nats).await;
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use drystone_events::FAILPOINTS;
 
 use crate::round::{Kill, Rounds};
-use crate::site::{On, Shape, Side, Site};
+use crate::site::{By, On, Shape, Side, Site};
 use crate::verdict::Verdict;
 
 /// At which passings a process is killed: the first, when it comes by in recovering from another kill; the second, when in a split application the other process is
@@ -22,10 +22,10 @@ fn side_of(point: &str) -> Side {
 }
 
 /// Why nobody comes by a failpoint here, if that is so.
-fn why_not(point: &str, shape: Shape) -> Option<&'static str> {
+fn why_not(point: &str, shape: Shape, by: By) -> Option<&'static str> {
     match point {
-        "stream.appended" | "stream.read" | "stream.advanced" => Some("belongs to an outside broker"),
-        "delivery.answered" if shape == Shape::Whole => Some("belongs to the push between processes"),
+        "stream.appended" | "stream.read" | "stream.advanced" if by == By::Call => Some("belongs to an outside broker"),
+        "delivery.answered" if by == By::Nats || shape == Shape::Whole => Some("belongs to the push between processes"),
         _ => None,
     }
 }
@@ -49,12 +49,12 @@ fn kills(point: &'static str, on: On, shape: Shape) -> Vec<Kill> {
 }
 
 /// Kills at every failpoint, and says what came of it.
-pub(crate) async fn every_failpoint(on: On, shape: Shape) {
+pub(crate) async fn every_failpoint(on: On, shape: Shape, by: By) {
     let began = Instant::now();
-    let mut rounds = Rounds::start(Site::new(on, shape, &[])).await;
+    let mut rounds = Rounds::start(Site::new(on, shape, by, &[])).await;
     let (mut all, mut wrong, mut report, mut count) = (Verdict::default(), Vec::new(), BTreeMap::new(), 0);
     for point in FAILPOINTS {
-        if let Some(why) = why_not(point, shape) {
+        if let Some(why) = why_not(point, shape, by) {
             report.insert(point, format!("{why}: not here"));
             continue;
         }
@@ -76,7 +76,7 @@ pub(crate) async fn every_failpoint(on: On, shape: Shape) {
         println!("{point:20} {line}");
     }
     let whole = rounds.compared("").await;
-    println!("{on:?}, {shape:?}: {count} kills in {:?}; in rounds {all}", began.elapsed());
+    println!("{on:?}, {shape:?}, {by:?}: {count} kills in {:?}; in rounds {all}", began.elapsed());
     println!("over the whole run {whole}; {} repeats seen by inboxes", rounds.repeats);
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(whole.is_clean() && whole.messages >= all.messages && all.messages > 0, "{whole}");

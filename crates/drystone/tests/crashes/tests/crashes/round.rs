@@ -264,21 +264,25 @@ async fn outcomes(going: Vec<JoinHandle<(Call, bool)>>) -> Vec<Call> {
 }
 
 impl Site {
-    /// Whether everything that was published is carried and stored as carried; with `nothing_held` also whether it is applied. One look.
+    /// Whether everything that was published is carried and stored as carried, and has arrived; with `nothing_held` also whether nothing is held back. One look.
     pub(crate) async fn is_drained(&mut self, nothing_held: bool) -> bool {
         for tenant in TENANTS {
             let Some(lag) = self.look(tenant, "/v1/lag").await else { return false };
-            let last = number(&lag, "last");
-            let position = |name: &str| {
-                let pumps = lag["pumps"].as_array()?;
-                let pump = pumps.iter().find(|pump| pump["name"] == name)?;
-                Some(number(pump, "position"))
+            let position = |name: &&str| {
+                let pumps = lag.get("pumps").and_then(Value::as_array);
+                let pump = pumps.into_iter().flatten().find(|pump| pump["name"] == **name);
+                pump.map_or(0, |pump| number(pump, "position"))
             };
-            let carried = ["mirror", "audit"].iter().all(|name| position(name).unwrap_or(0) >= last);
+            let carried = self.pumps().iter().all(|name| position(name) >= number(&lag, "last"));
             if !carried || number(&lag, "scheduled") > 0 {
                 return false;
             }
             let Some(held) = self.look(tenant, "/v1/held").await else { return false };
+            let Some(audit) = self.look(tenant, "/v1/audit?prefix=none").await else { return false };
+            let arrived = [number(&held, "total") + number(&held, "messages"), number(&audit, "total")];
+            if arrived.iter().any(|arrived| *arrived < number(&lag, "messages")) {
+                return false;
+            }
             if nothing_held && number(&held, "messages") > 0 {
                 return false;
             }
@@ -294,6 +298,6 @@ impl Site {
 }
 
 /// A number of a document; zero where it is left out.
-fn number(document: &Value, field: &str) -> i64 {
+pub(crate) fn number(document: &Value, field: &str) -> i64 {
     document.get(field).and_then(Value::as_i64).unwrap_or(0)
 }

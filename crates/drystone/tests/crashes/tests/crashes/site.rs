@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
-use drystone_testkit::{Answer, Database, Http, Postgres};
+use drystone_testkit::{Answer, Database, Http, Nats, Postgres};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,6 +30,15 @@ pub(crate) enum Shape {
     Split,
 }
 
+/// Which way messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Within the process, or by a call to another.
+    Call,
+    /// By a NATS server.
+    Nats,
+}
+
 /// What a process hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -42,7 +51,9 @@ pub(crate) enum Side {
 /// The application, its data, and its processes.
 pub(crate) struct Site {
     shape: Shape,
+    by: By,
     env: Vec<(String, String)>,
+    _nats: Option<Nats>,
     database: Option<Database>,
     dir: TempDir,
     ledger: Option<Process>,
@@ -52,7 +63,7 @@ pub(crate) struct Site {
 
 impl Site {
     /// Makes the place, with these settings beside; nothing runs yet.
-    pub(crate) fn new(on: On, shape: Shape, more: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(on: On, shape: Shape, by: By, more: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let data = dir.path().display().to_string();
         let mut env = vec![
@@ -72,6 +83,11 @@ impl Site {
                 env.push((format!("DRYSTONE__PROCESSES__{process}__LISTEN"), format!("127.0.0.1:{}", free_port())));
             }
         }
+        let nats = (by == By::Nats).then(|| {
+            let nats = Nats::start().expect("the broker starts");
+            env.push(("DRYSTONE__EVENTS__BROKER".to_owned(), nats.url()));
+            nats
+        });
         let database = (on == On::Postgres).then(|| {
             let database = Postgres::of_process().database().expect("the server makes a database");
             env.push(("DRYSTONE__STORE__URL".to_owned(), database.url.clone()));
@@ -79,7 +95,7 @@ impl Site {
             Process::succeeds(&["migrate"], &[env.clone(), vec![owner]].concat(), dir.path());
             database
         });
-        Self { shape, env, database, dir, ledger: None, copies: None, http: None }
+        Self { shape, by, env, _nats: nats, database, dir, ledger: None, copies: None, http: None }
     }
 
     /// The sides that are processes of their own.
@@ -88,6 +104,11 @@ impl Site {
             Shape::Whole => &[Side::Ledger],
             Shape::Split => &[Side::Copies, Side::Ledger],
         }
+    }
+
+    /// The pumps that carry what the ledger publishes.
+    pub(crate) fn pumps(&self) -> &'static [&'static str] {
+        if self.by == By::Nats { &["nats"] } else { &["mirror", "audit"] }
     }
 
     /// The process that hosts what this side has.
