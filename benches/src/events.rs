@@ -1,8 +1,8 @@
 //! Events, from publishing to what their handler wrote: the rate with as many publishers as it bears, a backlog that is drained, and the latency when
-//! little happens, on SQLite and on PostgreSQL, with the embedded broker in one process.
+//! little happens, on SQLite and on PostgreSQL, with the embedded broker in one process and by way of NATS.
 //!
 //! Beside the drain stands what takes rows from a table without an outbox's promises: a queue by `SKIP LOCKED`, and a loop on SQLite. Processor time is
-//! that of this process, publishers included where there are any, and of every process of the server.
+//! that of this process, publishers included where there are any, and of every process of the servers.
 
 pub(crate) mod backlog;
 mod queue;
@@ -13,9 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drystone_testkit::Postgres;
+use drystone_testkit::{Nats, Postgres};
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use crate::cpu::{Meter, Taken, Whose};
 use crate::report::Table;
@@ -46,13 +45,13 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
     runtime.block_on(async {
         let mut bench = Bench::start(data.path()).await?;
         for round in 0..=plan.rounds {
-            for on in On::ALL {
+            for by in By::ALL {
                 let time = if round == 0 { plan.time / 4 } else { plan.time };
-                let stormed = bench.storm(on, time).await?;
-                let calm = bench.calm(on, if round == 0 { time } else { time * CALM_ROUNDS / 4 }).await?;
+                let stormed = bench.storm(by, time).await?;
+                let calm = bench.calm(by, if round == 0 { time } else { time * CALM_ROUNDS / 4 }).await?;
                 if round > 0 {
-                    stormed.add(&mut rounds, on);
-                    calm.add(&mut rounds, &format!("calm {}", on.name()));
+                    stormed.add(&mut rounds, by);
+                    calm.add(&mut rounds, &format!("calm {}", by.name()));
                 }
             }
         }
@@ -70,10 +69,28 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
     Ok(report(&rounds, &plan))
 }
 
+/// A database and a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct By {
+    on: On,
+    nats: bool,
+}
+
+impl By {
+    const SQLITE: Self = Self { on: On::Sqlite, nats: false };
+    const POSTGRES: Self = Self { on: On::Postgres, nats: false };
+    const ALL: [Self; 4] =
+        [Self::SQLITE, Self { nats: true, ..Self::SQLITE }, Self::POSTGRES, Self { nats: true, ..Self::POSTGRES }];
+
+    fn name(self) -> String {
+        format!("{}, {}", self.on.name(), if self.nats { "NATS" } else { "embedded" })
+    }
+}
+
 /// What is drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
-    Events { on: On, writes: Writes, tenants: usize },
+    Events { by: By, writes: Writes, tenants: usize },
     Loop,
     SkipLocked { apply: bool },
 }
@@ -83,57 +100,67 @@ const SQLITE_LOOP: &str = "SQLite: loop by hand, a hundred at a time";
 const POSTGRES: &str = "PostgreSQL: events, row queued";
 const SKIP_LOCKED: &str = "PostgreSQL: `SKIP LOCKED` by hand, with the row";
 
-const SIDES: [(&str, Side); 9] = [
-    (SQLITE, Side::Events { on: On::Sqlite, writes: Writes::Queued, tenants: 1 }),
-    ("SQLite: events, row awaited", Side::Events { on: On::Sqlite, writes: Writes::Awaited, tenants: 1 }),
-    ("SQLite: events of 16 tenants, row queued", Side::Events { on: On::Sqlite, writes: Writes::Queued, tenants: 16 }),
+const fn events(by: By, writes: Writes, tenants: usize) -> Side {
+    Side::Events { by, writes, tenants }
+}
+
+const SIDES: [(&str, Side); 11] = [
+    (SQLITE, events(By::ALL[0], Writes::Queued, 1)),
+    ("SQLite: events, row awaited", events(By::ALL[0], Writes::Awaited, 1)),
+    ("SQLite: events of 16 tenants, row queued", events(By::ALL[0], Writes::Queued, 16)),
+    ("SQLite: events by way of NATS, row queued", events(By::ALL[1], Writes::Queued, 1)),
     (SQLITE_LOOP, Side::Loop),
-    (POSTGRES, Side::Events { on: On::Postgres, writes: Writes::Queued, tenants: 1 }),
-    ("PostgreSQL: events, row awaited", Side::Events { on: On::Postgres, writes: Writes::Awaited, tenants: 1 }),
-    (
-        "PostgreSQL: events of 16 tenants, row queued",
-        Side::Events { on: On::Postgres, writes: Writes::Queued, tenants: 16 },
-    ),
+    (POSTGRES, events(By::ALL[2], Writes::Queued, 1)),
+    ("PostgreSQL: events, row awaited", events(By::ALL[2], Writes::Awaited, 1)),
+    ("PostgreSQL: events of 16 tenants, row queued", events(By::ALL[2], Writes::Queued, 16)),
+    ("PostgreSQL: events by way of NATS, row queued", events(By::ALL[3], Writes::Queued, 1)),
     (SKIP_LOCKED, Side::SkipLocked { apply: true }),
     ("PostgreSQL: `SKIP LOCKED` by hand, no row", Side::SkipLocked { apply: false }),
 ];
 
-/// Both databases, with the two modules on each, and the yardsticks.
+/// Both databases, with the two modules for each broker, and the yardsticks.
 pub(crate) struct Bench {
-    sqlite: Arc<World>,
-    postgres: Arc<World>,
+    worlds: Vec<(By, Arc<World>)>,
     by_hand: Loop,
     skip_locked: SkipLocked,
     server: Postgres,
+    nats: Arc<Nats>,
 }
 
 impl Bench {
     pub(crate) async fn start(data: &Path) -> Result<Self, Failure> {
         let (server, database) = server(data, SETTINGS).await?;
-        Ok(Self {
-            sqlite: Arc::new(World::open(&Place::below(data)).await?),
-            postgres: Arc::new(World::open(&Place::of(&database)).await?),
-            by_hand: Loop::open(&data.join("by-hand.sqlite"))?,
-            skip_locked: SkipLocked::open(&database.owner_url).await?,
-            server,
-        })
+        let nats = Arc::new(tokio::task::spawn_blocking(Nats::start).await??);
+        let mut worlds = Vec::new();
+        for by in By::ALL {
+            let place = match by.on {
+                On::Sqlite => Place::below(&data.join(by.name())),
+                On::Postgres => Place::of(&server.database()?),
+            };
+            worlds.push((by, Arc::new(World::open(&place, by.nats.then(|| nats.url())).await?)));
+        }
+        let by_hand = Loop::open(&data.join("by-hand.sqlite"))?;
+        Ok(Self { worlds, by_hand, skip_locked: SkipLocked::open(&database.owner_url).await?, server, nats })
     }
 
-    fn world(&self, on: On) -> &Arc<World> {
-        match on {
-            On::Sqlite => &self.sqlite,
-            On::Postgres => &self.postgres,
-        }
+    fn world(&self, by: By) -> Result<&Arc<World>, Failure> {
+        let found = self.worlds.iter().find(|(known, _)| *known == by);
+        found.map(|(_, world)| world).ok_or_else(|| "each is opened".into())
     }
 
     fn meter(&self) -> Result<Meter, Failure> {
-        Meter::of(&[Whose::Process(std::process::id()), Whose::Family(self.server.pid()?)])
+        let nats = self.nats.pid().ok_or("NATS runs")?;
+        Meter::of(&[
+            Whose::Process(std::process::id()),
+            Whose::Family(self.server.pid()?),
+            Whose::Process(nats),
+        ])
     }
 
     /// Publishes as fast as it goes, waits until everything is applied, and counts that time too.
-    async fn storm(&self, on: On, time: Duration) -> Result<Stormed, Failure> {
-        let (world, noted) = (self.world(on), Arc::new(Noted::default()));
-        let engine = world.start(Writes::Queued, Some(&noted))?;
+    async fn storm(&self, by: By, time: Duration) -> Result<Stormed, Failure> {
+        let (world, noted) = (self.world(by)?, Arc::new(Noted::default()));
+        let engine = world.start(Writes::Queued, Some(&noted)).await?;
         let meter = self.meter()?;
         let until = Instant::now() + time;
         let mut tasks = JoinSet::new();
@@ -160,9 +187,9 @@ impl Bench {
     }
 
     /// Publishes now and then, and says how long each event took.
-    async fn calm(&self, on: On, time: Duration) -> Result<Latency, Failure> {
-        let (world, noted) = (self.world(on), Arc::new(Noted::default()));
-        let engine = world.start(Writes::Queued, Some(&noted))?;
+    async fn calm(&self, by: By, time: Duration) -> Result<Latency, Failure> {
+        let (world, noted) = (self.world(by)?, Arc::new(Noted::default()));
+        let engine = world.start(Writes::Queued, Some(&noted)).await?;
         let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / CALM));
         let until = Instant::now() + time;
         let mut tasks = JoinSet::new();
@@ -183,11 +210,11 @@ impl Bench {
     /// Makes a backlog and drains it; making it does not count.
     async fn drain(&mut self, side: Side, count: usize) -> Result<Taken, Failure> {
         match side {
-            Side::Events { on, writes, tenants } => {
-                let world = Arc::clone(self.world(on));
+            Side::Events { by, writes, tenants } => {
+                let world = Arc::clone(self.world(by)?);
                 world.fill(count, &TENANTS[..tenants]).await?;
                 let meter = self.meter()?;
-                let engine = world.start(writes, None)?;
+                let engine = world.start(writes, None).await?;
                 engine.reaches(count as u64).await?;
                 let taken = meter.stop()?;
                 engine.stop().await?;
@@ -210,11 +237,11 @@ impl Bench {
 
     /// Drains a backlog for a profiler to look at, which is told when it begins.
     pub(crate) async fn profile(&self, on: On, count: usize) -> Result<(), Failure> {
-        let world = self.world(on);
+        let world = self.world(By { on, nats: false })?;
         world.fill(count, &TENANTS[..1]).await?;
         println!("draining; this is {}, the server {}", std::process::id(), self.server.pid()?);
         let began = Instant::now();
-        let engine: Engine = world.start(Writes::Queued, None)?;
+        let engine: Engine = world.start(Writes::Queued, None).await?;
         engine.reaches(count as u64).await?;
         println!("drained {count} in {:?}", began.elapsed());
         engine.stop().await
@@ -233,8 +260,8 @@ struct Stormed {
 }
 
 impl Stormed {
-    fn add(&self, rounds: &mut Rounds, on: On) {
-        let name = format!("storm {}", on.name());
+    fn add(&self, rounds: &mut Rounds, by: By) {
+        let name = format!("storm {}", by.name());
         add_taken(rounds, &name, &self.taken, self.events);
         rounds.add(format!("behind {name}"), float(self.behind));
         self.latency.add(rounds, &name);
@@ -246,8 +273,8 @@ fn add_taken(rounds: &mut Rounds, name: &str, taken: &Taken, events: usize) {
     let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / events;
     rounds.add(format!("rate {name}"), events / taken.wall.as_secs_f64());
     rounds.add(format!("process {name}"), each(taken.cpu[0]));
-    rounds.add(format!("server {name}"), each(taken.cpu[1]));
-    rounds.add(format!("cpu {name}"), each(taken.cpu[0]) + each(taken.cpu[1]));
+    rounds.add(format!("servers {name}"), each(taken.cpu[1] + taken.cpu[2]));
+    rounds.add(format!("cpu {name}"), each(taken.cpu.iter().sum()));
 }
 
 /// Milliseconds from the publisher's acknowledgement to the commit of the handler.
@@ -257,11 +284,11 @@ struct Latency {
 }
 
 impl Latency {
-    fn of(placed: &[(Uuid, Instant)], applied: &[(Uuid, Instant)]) -> Result<Self, Failure> {
-        let applied: HashMap<Uuid, Instant> = applied.iter().copied().collect();
+    fn of(placed: &[(String, Instant)], applied: &[(String, Instant)]) -> Result<Self, Failure> {
+        let applied: HashMap<&str, Instant> = applied.iter().map(|(order, at)| (&**order, *at)).collect();
         let mut all = Vec::with_capacity(placed.len());
-        for (id, at) in placed {
-            let applied = applied.get(id).ok_or("an event that was applied was noted")?;
+        for (order, at) in placed {
+            let applied = applied.get(&**order).ok_or("an event that was applied was not noted")?;
             // It may be applied before the publisher has looked at the clock.
             all.push(applied.saturating_duration_since(*at).as_secs_f64() * 1e3);
         }
@@ -282,23 +309,23 @@ fn float(count: u64) -> f64 {
 
 fn report(rounds: &Rounds, plan: &Plan) -> String {
     let mut storm =
-        Table::new(&["64 publishers", "applied/s", "CPU µs: process", "server", "behind at the end", "p50 ms", "p99 ms"]);
+        Table::new(&["64 publishers", "applied/s", "CPU µs: process", "servers", "behind at the end", "p50 ms", "p99 ms"]);
     let mut calm = Table::new(&["200 a second", "p50 ms", "p99 ms"]);
-    let mut drain = Table::new(&["drained", "events/s", "CPU µs: process", "server", "together", "rate beside by hand"]);
+    let mut drain = Table::new(&["drained", "events/s", "CPU µs: process", "servers", "together", "rate beside by hand"]);
     let median = |what: &str, name: &str| rounds.median(&format!("{what} {name}"));
-    for on in On::ALL {
-        let name = format!("storm {}", on.name());
+    for by in By::ALL {
+        let name = format!("storm {}", by.name());
         let cells = [
             format!("{:.0}", median("rate", &name)),
             format!("{:.0}", median("process", &name)),
-            format!("{:.0}", median("server", &name)),
+            format!("{:.0}", median("servers", &name)),
             format!("{:.0}", median("behind", &name)),
             format!("{:.1}", median("p50", &name)),
             format!("{:.1}", median("p99", &name)),
         ];
-        storm.row(on.name(), &cells);
-        let name = format!("calm {}", on.name());
-        calm.row(on.name(), &[format!("{:.1}", median("p50", &name)), format!("{:.1}", median("p99", &name))]);
+        storm.row(&by.name(), &cells);
+        let name = format!("calm {}", by.name());
+        calm.row(&by.name(), &[format!("{:.1}", median("p50", &name)), format!("{:.1}", median("p99", &name))]);
     }
     for (side, _) in SIDES {
         let name = format!("drain {side}");
@@ -306,7 +333,7 @@ fn report(rounds: &Rounds, plan: &Plan) -> String {
         let cells = [
             format!("{:.0}", median("rate", &name)),
             format!("{:.1}", median("process", &name)),
-            format!("{:.1}", median("server", &name)),
+            format!("{:.1}", median("servers", &name)),
             format!("{:.1}", median("cpu", &name)),
             format!("{:.0} %", 100.0 * rounds.ratio(&format!("rate {name}"), &format!("rate drain {by_hand}"))),
         ];
@@ -336,11 +363,12 @@ mod tests {
     #[test]
     fn a_latency_is_taken_by_message_and_an_early_one_is_zero() {
         let (now, one) = (Instant::now(), Duration::from_millis(1));
-        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let latency = Latency::of(&[(a, now), (b, now + 2 * one)], &[(b, now + one), (a, now + 5 * one)]).unwrap();
+        let order = |name: &str, at| (name.to_owned(), at);
+        let latency = Latency::of(&[order("a", now), order("b", now + 2 * one)], &[order("b", now + one), order("a", now + 5 * one)]);
+        let latency = latency.unwrap();
         assert!((latency.p99 - 5.0).abs() < 1e-9, "{}", latency.p99);
-        let early = Latency::of(&[(b, now + one)], &[(b, now)]).unwrap();
+        let early = Latency::of(&[order("b", now + one)], &[order("b", now)]).unwrap();
         assert!(early.p50.abs() < 1e-9, "{}", early.p50);
-        assert!(Latency::of(&[(a, now)], &[]).is_err());
+        assert!(Latency::of(&[order("a", now)], &[]).is_err());
     }
 }

@@ -98,7 +98,7 @@ fn place(data: &Path) -> Result<Place, Failure> {
 pub(crate) fn fill(data: &Path) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let world = Arc::new(World::open(&place(data)?).await?);
+        let world = Arc::new(World::open(&place(data)?, None).await?);
         world.fill(EVENTS, &TENANTS[..1]).await?;
         world.close().await
     })
@@ -108,7 +108,7 @@ pub(crate) fn fill(data: &Path) -> Result<(), Failure> {
 pub(crate) fn print(data: &Path) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let said = runtime.block_on(async {
-        let world = Arc::new(World::open(&place(data)?).await?);
+        let world = Arc::new(World::open(&place(data)?, None).await?);
         let said = drain(&world).await?;
         let (packed, wanted) = (world.packed().await?, i64::try_from(EVENTS as u64 + said.arrived)?);
         if packed != wanted {
@@ -125,7 +125,7 @@ async fn drain(world: &Arc<World>) -> Result<Said, Failure> {
     let resident = || megabytes(me, "status", "VmRSS");
     let mut said = Said { start: resident()?, ..Said::default() };
     let began = Instant::now();
-    let engine = world.start(Writes::Queued, None)?;
+    let engine = world.start(Writes::Queued, None).await?;
     let dry = Arc::new(AtomicBool::new(false));
     let arriving = tokio::spawn({
         let (world, dry) = (Arc::clone(world), Arc::clone(&dry));

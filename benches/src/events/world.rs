@@ -1,18 +1,18 @@
 //! Two modules with stores of their own: `orders` keeps an order and publishes it, `packing` writes a row for each.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use drystone::store::{Location, Migrations, Migrator, Steps, StoreConfig};
 use drystone::{Code, Principal, TenantId, micros};
 use drystone::prelude::*;
 use drystone_call::{Event, Home};
+use drystone::events::nats::{NatsBroker, NatsConfig};
 use drystone::events::{
-    Consumer, Deliver, Envelope, Handlers, Relay, RelayConfig, Retention, Schedule, Target, Way,
+    Consumer, Handlers, Relay, RelayConfig, Retention, Schedule, Source, Subscription, Target, Way,
 };
 use drystone_testkit::{Database, Postgres};
-use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use uuid::Uuid;
@@ -94,6 +94,13 @@ async fn pack_queued(tx: &mut Tx<'_>, event: OrderPlaced) -> Result<()> {
     Ok(())
 }
 
+/// Says, too, which order it was, and has the commit announced.
+async fn pack_noted(noted: &Arc<Noted>, tx: &mut Tx<'_>, event: OrderPlaced) -> Result<()> {
+    noted.lock().0.push(event.order_id.clone());
+    tx.announce();
+    pack_queued(tx, event).await
+}
+
 async fn pack_awaited(tx: &mut Tx<'_>, event: OrderPlaced) -> Result<()> {
     let OrderPlaced { order_id, sku, total } = event;
     tx.query(PACK).bind((order_id, sku, total)).execute().await.map(drop)
@@ -161,20 +168,22 @@ pub(crate) async fn server(data: &Path, settings: &'static str) -> Result<(Postg
     Ok(started.await??)
 }
 
-/// Both modules.
+/// Both modules, and the broker between them if it is not the embedded one.
 pub(crate) struct World {
     orders: Side,
     packing: Side,
+    nats: Option<String>,
 }
 
 impl World {
-    pub(crate) async fn open(place: &Place) -> Result<Self, Failure> {
+    /// Opens both stores; `nats` is the broker's URL.
+    pub(crate) async fn open(place: &Place, nats: Option<String>) -> Result<Self, Failure> {
         let orders = Side::open("orders", ORDERS, place).await?;
-        Ok(Self { orders, packing: Side::open("packing", PACKING, place).await? })
+        Ok(Self { orders, packing: Side::open("packing", PACKING, place).await?, nats })
     }
 
-    /// Keeps an order with its event, beginning again when a concurrent transaction got in the way.
-    pub(crate) async fn place(&self, tenant: &str) -> Result<Uuid, Failure> {
+    /// Keeps an order with its event, beginning again when a concurrent transaction got in the way, and gives its id.
+    pub(crate) async fn place(&self, tenant: &str) -> Result<String, Failure> {
         loop {
             match self.place_once(&mut self.orders.context(tenant)?).await {
                 Err(error) if error.code() == Code::Aborted => {}
@@ -183,14 +192,15 @@ impl World {
         }
     }
 
-    async fn place_once(&self, cx: &mut Context) -> Result<Uuid> {
+    async fn place_once(&self, cx: &mut Context) -> Result<String> {
         let mut tx = self.orders.store.begin(cx).await?;
         let (order, created) = (placed(tx.new_id()), micros(tx.caller().now()));
         tx.query(ORDER)
             .bind((&*order.order_id, "ada", &*order.sku, 3, "EUR", order.total, created))
             .execute()
             .await?;
-        let id = tx.publish(order)?;
+        let id = order.order_id.clone();
+        tx.publish(order)?;
         tx.commit().await?;
         Ok(id)
     }
@@ -234,30 +244,48 @@ impl World {
     }
 
     /// A consumer at work, and the relay that carries to it; `noted` notes when what arrives is committed.
-    pub(crate) fn start(&self, writes: Writes, noted: Option<&Arc<Noted>>) -> Result<Engine, Failure> {
+    pub(crate) async fn start(&self, writes: Writes, noted: Option<&Arc<Noted>>) -> Result<Engine, Failure> {
         let mut handlers = Handlers::default();
-        match writes {
-            Writes::Queued => handlers.add::<OrderPlaced>(pack_queued),
-            Writes::Awaited => handlers.add::<OrderPlaced>(pack_awaited),
+        match (writes, noted) {
+            (_, Some(noted)) => handlers.add_with::<OrderPlaced, _>(Arc::clone(noted), pack_noted),
+            (Writes::Queued, None) => handlers.add::<OrderPlaced>(pack_queued),
+            (Writes::Awaited, None) => handlers.add::<OrderPlaced>(pack_awaited),
         };
         let (home, retention) = (Arc::clone(&self.packing.home), Retention::default());
         let consumer =
             Consumer::new("packing", handlers, self.packing.store.clone(), home, Schedule::default(), retention);
-        let to: Arc<dyn Deliver> = match noted {
-            None => Arc::new(consumer.clone()),
-            Some(noted) => Arc::new(Noting { to: consumer.clone(), noted: Arc::clone(noted) }),
+        let broker = match &self.nats {
+            None => None,
+            Some(url) => {
+                let (url, application) = (url.clone().into(), "bench".to_owned());
+                let config = NatsConfig { url, application, retention: retention.outbox() };
+                Some(NatsBroker::connect(config).await.map_err(said)?)
+            }
         };
-        let types = Some(vec![OrderPlaced::TYPE.to_owned()]);
+        let way = match &broker {
+            None => Way::Push(Arc::new(consumer.clone())),
+            Some(broker) => Way::Nats(broker.clone()),
+        };
+        let types = vec![OrderPlaced::TYPE.to_owned()];
         let relay = Relay::new(RelayConfig {
             store: self.orders.store.clone(),
             home: Arc::clone(&self.orders.home),
-            targets: vec![Target { name: "packing".to_owned(), types, way: Way::Push(to) }],
+            targets: vec![Target { name: "packing".to_owned(), types: Some(types.clone()), way }],
             retention,
             owner: "bench".into(),
         });
         let (stopper, stopping) = watch::channel(false);
         let mut tasks = consumer.start(&stopping);
         tasks.extend(relay.start(&stopping).map_err(said)?);
+        if let Some(broker) = broker {
+            let (consumer, source) = (consumer.clone(), Source::Module("orders".to_owned()));
+            let owner = "bench".into();
+            let subscription = Subscription { consumer, broker, source, types, owner, metrics: Arc::default() };
+            tasks.push(subscription.start(&stopping));
+        }
+        if let Some(noted) = noted {
+            tasks.push(tokio::spawn(Arc::clone(noted).watch(self.packing.store.clone())));
+        }
         Ok(Engine { consumer, stopper, tasks })
     }
 
@@ -313,35 +341,34 @@ impl Engine {
         tokio::time::sleep(SAVED).await;
         self.stopper.send(true)?;
         for task in self.tasks {
-            task.await?;
+            task.abort();
+            // Cancelled or done.
+            let _ = task.await;
         }
         Ok(())
     }
 }
 
-/// When messages were committed by their consumer.
+/// When orders were committed by their consumer: as soon as its store announces a transaction.
 #[derive(Default)]
-pub(crate) struct Noted(Mutex<Vec<(Uuid, Instant)>>);
+pub(crate) struct Noted(Mutex<(Vec<String>, Vec<(String, Instant)>)>);
 
 impl Noted {
-    pub(crate) fn take(&self) -> Vec<(Uuid, Instant)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self) -> MutexGuard<'_, (Vec<String>, Vec<(String, Instant)>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-struct Noting {
-    to: Consumer,
-    noted: Arc<Noted>,
-}
+    pub(crate) fn take(&self) -> Vec<(String, Instant)> {
+        std::mem::take(&mut self.lock().1)
+    }
 
-impl Deliver for Noting {
-    fn deliver<'a>(&'a self, tenant: &'a TenantId, messages: &'a [Envelope]) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            self.to.deliver(tenant, messages).await?;
-            let now = Instant::now();
-            let ids = messages.iter().map(|message| (message.id, now));
-            self.noted.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
-            Ok(())
-        })
+    async fn watch(self: Arc<Self>, store: Store) {
+        let mut announced = store.announcements();
+        loop {
+            announced.next().await;
+            let (now, mut noted) = (Instant::now(), self.lock());
+            let (handled, committed) = &mut *noted;
+            committed.extend(handled.drain(..).map(|order| (order, now)));
+        }
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use drystone_call::TenantId;
 use drystone_events::Publish as _;
-use world::{By, On, Posted, World, check_order};
+use drystone_testkit::eventually;
+use world::{By, LATE, On, Posted, World, check_order};
 
 macro_rules! cases {
     ($($name:ident),+ $(,)?) => {
@@ -33,6 +34,7 @@ cases! {
     what_was_published_before_the_relay_ran_is_applied,
     nothing_of_a_transaction_that_was_dropped_is_applied,
     a_poisoned_key_waits_and_the_others_go_on,
+    a_statement_that_fails_after_its_handler_holds_back_its_key_alone,
     a_refused_tenant_waits_and_the_others_go_on,
     a_scheduled_message_comes_when_it_is_due,
 }
@@ -104,6 +106,22 @@ async fn a_poisoned_key_waits_and_the_others_go_on(world: World) {
     tx.commit().await.unwrap();
     running.consumer.look_again(&TenantId::new("acme").unwrap());
     check_order(&world.applied_at_least("acme", 20).await);
+    running.stop().await;
+}
+
+async fn a_statement_that_fails_after_its_handler_holds_back_its_key_alone(world: World) {
+    for n in 1..=5 {
+        for account in ["a", LATE.0, "b"] {
+            world.post("acme", account, n).await.unwrap();
+        }
+    }
+    let running = world.run().await;
+    let applied = world.applied_at_least("acme", 12).await;
+    check_order(&applied);
+    assert_eq!(applied.iter().filter(|(account, _)| account == LATE.0).count(), 2, "{applied:?}");
+    // It comes to its last attempt; nothing of its key is applied before it.
+    eventually("the key is parked", async || (running.consumer.metrics().parked.get() == 1).then_some(())).await;
+    assert_eq!(world.applied("acme").await.len(), 12);
     running.stop().await;
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::entrance::Entrance;
-use crate::eventing::{EventSettings, Eventing, Parts};
+use crate::eventing::{Eventing, Parts};
 use crate::graph::Graph;
 use crate::module::ModulePlan;
 use crate::module_events::ModuleEvents;
@@ -241,20 +241,10 @@ impl Host {
             place: Stores::read(&self.app.name, &self.settings)?.place().shown(),
             modules: self.stores.iter().map(|(module, _)| module.to_string()).collect(),
         };
-        let (stores, events, home) = (self.stores.clone(), self.events(running)?, Arc::clone(running.home()));
+        let events = ModuleEvents::of_process(running, &self.settings, &self.surroundings, &self.graph)?;
+        let (stores, home) = (self.stores.clone(), Arc::clone(running.home()));
         let serving = admin::serve(listener, admin::Admin { about, stores, events, home }, stopping);
         Ok((socket, serving))
-    }
-
-    /// The events of the hosted modules, for those who operate them.
-    fn events(&self, running: &Running) -> Result<BTreeMap<String, ModuleEvents>, StartError> {
-        let settings = EventSettings::read(&self.settings)?;
-        let of = |(module, store): &(Arc<str>, Store)| {
-            let (home, pumps) = (self.surroundings.home(module), settings.pumps_of(&self.graph, module));
-            let events = ModuleEvents::of_store(store.clone(), home, pumps, settings.retention());
-            (module.to_string(), events.running(running))
-        };
-        Ok(self.stores.iter().map(of).collect())
     }
 
     fn serve_internal(

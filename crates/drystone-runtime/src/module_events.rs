@@ -3,6 +3,7 @@
 //! Both work on the store; the process also knows what it has counted since it began, and tells its own relay and consumers of a change at once. Elsewhere
 //! they notice within seconds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drystone_call::{Home, Result, TenantId};
@@ -15,7 +16,11 @@ use drystone_store::Store;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Running;
+use crate::eventing::EventSettings;
+use crate::graph::Graph;
+use crate::settings::Settings;
+use crate::surroundings::Surroundings;
+use crate::{Running, StartError};
 
 /// One module's events.
 #[derive(Clone, Debug)]
@@ -104,8 +109,23 @@ impl ModuleEvents {
         Self { operator, wanted, retention, relay: None, consumers, subscriptions }
     }
 
-    /// Of a module that this process runs.
-    pub(crate) fn running(mut self, running: &Running) -> Self {
+    /// Of each module that a process runs.
+    pub(crate) fn of_process(
+        running: &Running,
+        settings: &Settings,
+        surroundings: &Surroundings,
+        graph: &Graph,
+    ) -> std::result::Result<BTreeMap<String, Self>, StartError> {
+        let settings = EventSettings::read(settings)?;
+        let of = |(module, store): &(Arc<str>, Store)| {
+            let (home, pumps) = (surroundings.home(module), settings.pumps_of(graph, module));
+            let events = Self::of_store(store.clone(), home, pumps, settings.retention());
+            (module.to_string(), events.running(running))
+        };
+        Ok(running.stores.iter().map(of).collect())
+    }
+
+    fn running(mut self, running: &Running) -> Self {
         let module = self.operator.module();
         let relay = running.relays.iter().find(|relay| relay.module() == module).cloned();
         let consumers = running.consumers.iter().filter(|consumer| consumer.module() == module).cloned().collect();

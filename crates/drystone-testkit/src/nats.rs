@@ -79,6 +79,12 @@ impl Nats {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The server's process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server().as_ref().map(Child::id)
+    }
+
     /// Kills the server as `kill -9` does, and returns when it is gone.
     ///
     /// # Panics

@@ -8,10 +8,12 @@ macro_rules! pages {
 }
 
 pages! {
+    Brokers = "brokers.md",
     Client = "client.md",
     Context = "context.md",
     Contract = "contract.md",
     Errors = "errors.md",
+    Events = "events.md",
     Gateway = "gateway.md",
     Migrations = "migrations.md",
     Module = "module.md",

@@ -282,3 +282,20 @@ async fn two_replicas_on_one_database_are_one_shop() {
         assert_eq!(again.header("idempotency-replayed"), "true", "{key}");
     }
 }
+
+/// A claim lives for fifteen seconds: a process that was killed is waited for that long, one that stopped in order is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_published_goes_on_soon_after_a_restart_in_order() {
+    let mut shop = Shop::start_on(Shape::Split, On::Postgres).await;
+    let mut ids = Vec::new();
+    for round in 0..2 {
+        let began = Instant::now();
+        let placed = place(&shop.http, &format!("k{round}"), &AtomicUsize::new(0)).await;
+        ids.push(placed.json()["id"].as_str().expect("an id").to_owned());
+        told::orders_are_told(&shop.http, "demo", ids.clone()).await;
+        assert!(began.elapsed() < Duration::from_secs(10), "round {round}: {:?}", began.elapsed());
+        if round == 0 {
+            shop = shop.stop_and_restart().await;
+        }
+    }
+}

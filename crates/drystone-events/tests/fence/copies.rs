@@ -31,7 +31,9 @@ fn copy(from: &Database, to: &Database) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_on_another_server_goes_on_where_the_first_one_was() {
     const NEXT_ID: &str = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
-    let site = Site::new().await;
+    // Two servers on which the databases, and so their roles, have the same names.
+    let (first, database) = started().await;
+    let site = Site::in_database(database).await;
     let owner = site.owner().await;
     // The ids of the first server run ahead of those of the second.
     owner
@@ -57,13 +59,9 @@ async fn a_copy_on_another_server_goes_on_where_the_first_one_was() {
     site.post("acme", "c").await;
 
     let from = site.database.clone().unwrap();
-    let (server, to) = blocking(move || {
-        let server = Postgres::start().unwrap();
-        let to = server.database().unwrap();
-        copy(&from, &to);
-        (server, to)
-    })
-    .await;
+    let (second, to) = started().await;
+    let copy_of = to.clone();
+    blocking(move || copy(&from, &copy_of)).await;
     drop(open);
     let copied = Site::found_in(to).await;
     let copied_owner = copied.owner().await;
@@ -77,7 +75,17 @@ async fn a_copy_on_another_server_goes_on_where_the_first_one_was() {
     let numbers = "select count(*) from ledger.drystone_outbox where seq > 17";
     assert_eq!(count(&copied_owner, numbers).await, 2, "numbers go on after those that were taken");
     running.stop().await;
-    drop(server);
+    drop((first, second));
+}
+
+/// A server of its own, with a database.
+async fn started() -> (Postgres, Database) {
+    blocking(|| {
+        let server = Postgres::start().unwrap();
+        let database = server.database().unwrap();
+        (server, database)
+    })
+    .await
 }
 
 /// Numbers are written down ahead, 32 at a time, and a transaction that rolls back flushes nothing: a crash takes such numbers back, and they are given out again.

@@ -285,6 +285,9 @@ impl Running {
     }
 }
 
+/// The event whose handler succeeds, though a statement of it does not.
+pub(crate) const LATE: (&str, i64) = ("late", 3);
+
 async fn on_posted(tx: &mut Tx<'_>, event: Posted) -> Result<()> {
     let Posted { account, n } = event;
     let poisoned = tx
@@ -296,7 +299,11 @@ async fn on_posted(tx: &mut Tx<'_>, event: Posted) -> Result<()> {
     if poisoned {
         return Err(drystone_call::Error::internal(format!("{account} is poisoned")));
     }
-    tx.query("insert into applied (account, n) values ($1, $2)").bind((account, n)).execute().await?;
+    if (&*account, n) == LATE {
+        // What it meets shows when the handler is done.
+        tx.query("insert into applied (account, n) values (null, 0)").queue();
+    }
+    tx.query("insert into applied (account, n) values ($1, $2)").bind((account, n)).queue();
     Ok(())
 }
 

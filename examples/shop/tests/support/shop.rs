@@ -83,6 +83,18 @@ impl Shop {
         Self::start_with(shape, database, data).await
     }
 
+    /// Stops it in order, and starts it again on the same data.
+    ///
+    /// # Panics
+    /// If it does not end well.
+    pub(crate) async fn stop_and_restart(mut self) -> Self {
+        self.program.signal(2);
+        let (status, said) = self.program.wait_for_end();
+        assert!(status.success(), "{status}: {said}");
+        let Self { shape, database, data, .. } = self;
+        Self::start_with(shape, database, data).await
+    }
+
     /// The process id of one process of the topology.
     pub(crate) fn pid_of(&self, process: &str) -> u32 {
         pid_of(self.data.path(), process)

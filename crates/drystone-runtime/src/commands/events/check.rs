@@ -30,7 +30,7 @@ pub(super) fn findings(app: &str, status: &EventsStatus, hosted: bool) -> Vec<St
         let (consumer, held) = (&line.status.consumer, &line.status);
         if held.parked_keys > 0 {
             found.push(format!(
-                "{consumer}: {} keys are parked and wait for you: `{app} events list --consumer {consumer} --state parked` shows them",
+                "{consumer}: keys that are parked and wait for you: {}; `{app} events list --consumer {consumer} --state parked` shows them",
                 held.parked_keys
             ));
         }
@@ -124,7 +124,7 @@ mod tests {
             &[
                 "ledger: nothing new is carried, for since 2025-12-31T23:58:25Z (95 s) the fence waits for pid 77, user shop_orders, application psql; end it, or \
                  `select pg_terminate_backend(77)`",
-                "mirror: 2 keys are parked and wait for you: `shop events list --consumer mirror --state parked` shows them",
+                "mirror: keys that are parked and wait for you: 2; `shop events list --consumer mirror --state parked` shows them",
                 "mirror: a held message was due 95 s ago, and nobody tries it: does a process run that hosts module ledger?",
             ],
         );

@@ -216,8 +216,8 @@ pub(super) async fn replay(sites: &Sites, what: Replayed) -> Result<(), StartErr
         let problem = format!("consumer {} holds nothing like that; `{} events list` shows what it holds", replay.consumer, sites.app);
         return Err(StartError::command(COMMAND, problem));
     }
-    let who = if site.hosts.is_empty() { ", once a process runs that hosts the module" } else { "" };
-    println!("{} keys of {} are tried again{who}", done.count, replay.consumer);
+    let when = if site.hosts.is_empty() { " once a process runs that hosts the module" } else { "" };
+    println!("keys of {} that are tried again{when}: {}", replay.consumer, done.count);
     if !done.skipped.is_empty() {
         println!("left alone, for they are suspended: {}", done.skipped.join(", "));
     }

@@ -13,11 +13,13 @@ use crate::verdict::Verdict;
 /// killed as well; and one in the midst of work.
 const PASSINGS: [u32; 3] = [1, 2, 5];
 
-/// Who comes by a failpoint.
-fn side_of(point: &str) -> Side {
-    match point.split_once('.').expect("a failpoint's name has two parts") {
-        ("publish" | "schedule" | "relay" | "link", _) | (_, "appended") => Side::Ledger,
-        _ => Side::Copies,
+/// Who comes by a failpoint. With an outside broker there is a pump at either end.
+fn sides_of(point: &str, by: By) -> &'static [Side] {
+    match (point.split_once('.').expect("a failpoint's name has two parts"), by) {
+        (("relay", _), By::Nats) => &[Side::Ledger, Side::Copies],
+        (("link", _), By::Nats) => &[Side::Copies],
+        (("publish" | "schedule" | "relay" | "link", _) | (_, "appended"), _) => &[Side::Ledger],
+        _ => &[Side::Copies],
     }
 }
 
@@ -31,21 +33,25 @@ fn why_not(point: &str, shape: Shape, by: By) -> Option<&'static str> {
 }
 
 /// The kills at one failpoint.
-fn kills(point: &'static str, on: On, shape: Shape) -> Vec<Kill> {
-    let passings = match (point, on) {
-        // Pumps claim when the process begins: one a consumer, and on SQLite one a tenant.
-        ("relay.claimed", On::Sqlite) => &[1, 2, 4][..],
-        ("relay.claimed", On::Postgres) => &[1, 2],
-        _ => &PASSINGS,
-    };
-    let kill = |nth: &u32| Kill {
-        point,
-        nth: *nth,
-        side: side_of(point),
-        cold: *nth == 1 || point == "relay.claimed",
-        both: *nth == 2 && shape == Shape::Split,
-    };
-    passings.iter().map(kill).collect()
+fn kills(point: &'static str, on: On, shape: Shape, by: By) -> Vec<Kill> {
+    let mut kills = Vec::new();
+    for side in sides_of(point, by) {
+        let passings = match (point, on, by) {
+            // Pumps claim when the process begins: one a consumer or broker, and on SQLite those of the ledger one a tenant.
+            ("relay.claimed", On::Sqlite, By::Call) => &[1, 2, 4][..],
+            ("relay.claimed", On::Postgres, By::Nats) if *side == Side::Ledger => &[1],
+            ("relay.claimed", ..) => &[1, 2],
+            _ => &PASSINGS,
+        };
+        kills.extend(passings.iter().map(|nth| Kill {
+            point,
+            nth: *nth,
+            side: *side,
+            cold: *nth == 1 || point == "relay.claimed",
+            both: *nth == 2 && shape == Shape::Split,
+        }));
+    }
+    kills
 }
 
 /// Kills at every failpoint, and says what came of it.
@@ -59,7 +65,7 @@ pub(crate) async fn every_failpoint(on: On, shape: Shape, by: By) {
             continue;
         }
         let mut passings = Vec::new();
-        for kill in kills(point, on, shape) {
+        for kill in kills(point, on, shape, by) {
             let Some(verdict) = rounds.kill(kill).await else {
                 panic!("nobody comes by {point} for the {}. time: {kill:?}\n{}", kill.nth, rounds.site.said());
             };

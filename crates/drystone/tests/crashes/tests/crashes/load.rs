@@ -72,15 +72,22 @@ impl Load {
 
     /// Calls that make the mirror's handler fail for the bad accounts of this round, or succeed again.
     pub(crate) fn fail(&mut self, on: bool) -> Vec<Call> {
+        let body = serde_json::json!({ "prefix": format!("{}bad", self.prefix), "on": on });
+        self.switch("/v1/mirror:fail", &body.to_string())
+    }
+
+    /// Calls that have the parked messages of the bad accounts tried again.
+    pub(crate) fn replay(&mut self) -> Vec<Call> {
+        let body = serde_json::json!({ "prefix": format!("{}bad", self.prefix) });
+        self.switch("/v1/mirror:replay", &body.to_string())
+    }
+
+    fn switch(&mut self, path: &'static str, body: &str) -> Vec<Call> {
         self.switches += 1;
-        let body = serde_json::json!({ "prefix": format!("{}bad", self.prefix), "on": on }).to_string();
-        let key = format!("{}fail{}", self.prefix, self.switches);
-        let call = |tenant: &&'static str| Call {
-            tenant,
-            path: "/v1/mirror:fail",
-            key: key.clone(),
-            body: body.clone(),
-            status: 200,
+        let key = format!("{}switch{}", self.prefix, self.switches);
+        let call = |tenant: &&'static str| {
+            let (key, body) = (key.clone(), body.to_owned());
+            Call { tenant, path, key, body, status: 200 }
         };
         TENANTS.iter().map(call).collect()
     }

@@ -36,6 +36,8 @@ pub(crate) struct Rounds {
     pub(crate) repeats: usize,
     /// How many of them the process of the copies has counted that runs now.
     repeats_of_process: usize,
+    /// How long recovery may take.
+    patience: Duration,
 }
 
 /// A round until its kill.
@@ -51,7 +53,13 @@ struct Drive<'r> {
 impl Rounds {
     pub(crate) async fn start(mut site: Site) -> Self {
         site.start_all().await;
-        Self { site, rounds: 0, repeats: 0, repeats_of_process: 0 }
+        Self { site, rounds: 0, repeats: 0, repeats_of_process: 0, patience: PATIENCE }
+    }
+
+    /// As [`Rounds::kill`], of an application that is known to be broken: what is lost or held there never comes, and is not waited for as long.
+    pub(crate) async fn kill_briefly(&mut self, kill: Kill) -> Verdict {
+        self.patience = Duration::from_secs(8);
+        self.kill(kill).await.expect("the failpoint is reached")
     }
 
     /// Drives load until the failpoint is reached, kills, recovers, and compares; `None` if it is not reached.
@@ -64,7 +72,7 @@ impl Rounds {
             unknown = self.interrupt(host, &mut load).await;
             self.site.start(host, Some(&format!("{}:{}", kill.point, kill.nth)));
         } else {
-            self.arm(kill).await;
+            self.arm(kill.side, kill.point, kill.nth).await;
         }
         let said = self.site.process(host).said().clone();
         let mark = format!("failpoint {} reached", kill.point);
@@ -93,9 +101,14 @@ impl Rounds {
     pub(crate) async fn undisturbed(&mut self, calls: impl FnOnce(&mut Load) -> Vec<Call>) -> Verdict {
         self.rounds += 1;
         let mut load = Load::new(self.rounds);
-        let going = start(&self.site.http().await, calls(&mut load));
-        let unknown = outcomes(going).await;
+        self.patience = Duration::from_secs(20);
+        let unknown = self.send(calls(&mut load)).await.await;
         self.recover(&mut load, unknown).await
+    }
+
+    /// Sends calls once each; the future gives those whose outcome nobody knows.
+    pub(crate) async fn send(&mut self, calls: Vec<Call>) -> impl Future<Output = Vec<Call>> {
+        outcomes(start(&self.site.http().await, calls))
     }
 
     /// Kills a process in the middle of its work, and gives the calls whose outcome nobody knows.
@@ -111,9 +124,10 @@ impl Rounds {
         outcomes(going).await
     }
 
-    async fn arm(&mut self, kill: Kill) {
-        let path = if kill.side == Side::Ledger { "/v1/ledger:arm" } else { "/v1/mirror:arm" };
-        let body = serde_json::json!({ "name": kill.point, "nth": kill.nth }).to_string();
+    /// Makes a process stand still when it comes by a failpoint for the n-th time from now.
+    pub(crate) async fn arm(&mut self, side: Side, point: &str, nth: u32) {
+        let path = if side == Side::Ledger { "/v1/ledger:arm" } else { "/v1/mirror:arm" };
+        let body = serde_json::json!({ "name": point, "nth": nth }).to_string();
         let headers = [("drystone-tenant", TENANTS[0])];
         let answer = self.site.http().await.send("POST", path, &headers, &body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -125,7 +139,7 @@ impl Rounds {
             call.settle(&mut self.site).await;
         }
         let began = Instant::now();
-        while !self.site.is_drained(true).await && began.elapsed() < PATIENCE {
+        while !self.site.is_drained(true).await && began.elapsed() < self.patience {
             pause().await;
         }
         let verdict = self.verdict(load).await;
