@@ -118,9 +118,11 @@ mod tests {
 
     #[test]
     fn reads_are_known_by_their_command() {
-        let only_reads = |command: &str| Step { command: command.to_owned(), expect: Vec::new() }.only_reads();
+        let only_reads =
+            |command: &str| Step { command: command.to_owned(), expect: Vec::new() }.only_reads();
         assert!(only_reads("curl -s 'http://127.0.0.1:8080/v1/notifications?userId=ada'"));
-        for command in ["curl -s -X POST http://x", "curl -d '{}' http://x", "cargo run -- graph", "rm curl"] {
+        for command in ["curl -s -X POST http://x", "curl -d '{}' http://x", "cargo run -- graph", "rm curl"]
+        {
             assert!(!only_reads(command), "{command}");
         }
     }

@@ -22,8 +22,8 @@ use crate::stored::{context, nobody};
 
 pub use redrive::{Redrive, Redriven};
 pub use view::{
-    Blocker, ConsumerStatus, Done, FenceStatus, Format, Held, HeldFilter, HeldId, HeldKey, PumpStatus, Replay, Stalled,
-    Wanted,
+    Blocker, ConsumerStatus, Done, FenceStatus, Format, Held, HeldFilter, HeldId, HeldKey, PumpStatus,
+    Replay, Stalled, Wanted,
 };
 
 /// An operator's way to one module's events.
@@ -59,7 +59,12 @@ impl Operator {
     }
 
     /// Reads of one tenant or of all: `$1` is the tenant's name, and on PostgreSQL null for all.
-    async fn read<R, P>(&self, only: Option<&TenantId>, sql: &Sql, params: impl Fn(Option<String>) -> P) -> Result<Vec<R>>
+    async fn read<R, P>(
+        &self,
+        only: Option<&TenantId>,
+        sql: &Sql,
+        params: impl Fn(Option<String>) -> P,
+    ) -> Result<Vec<R>>
     where
         R: FromRow,
         P: Params,
@@ -90,7 +95,8 @@ impl Sql {
     /// `{rows}` in `text` becomes the rows of `table`, which have a column `tenant` on both databases.
     fn over(table: &str, text: &str) -> Self {
         let sqlite = format!("(select cast($1 as text) as tenant, t.* from {table} t)");
-        let postgres = format!("(select * from {table} where cast($1 as text) is null or tenant = cast($1 as text))");
+        let postgres =
+            format!("(select * from {table} where cast($1 as text) is null or tenant = cast($1 as text))");
         Self { sqlite: text.replace("{rows}", &sqlite), postgres: text.replace("{rows}", &postgres) }
     }
 }

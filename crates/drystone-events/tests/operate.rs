@@ -1,14 +1,24 @@
 //! What an operator sees and changes, on the real stores and beside an engine that runs.
 
+#[path = "operate/redrive.rs"]
+mod redrive;
 #[path = "support/world.rs"]
 mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use drystone_call::{Event as _, PlatformReason, TenantId};
-use drystone_events::operate::{Format, HeldFilter, HeldId, HeldKey, Operator, PumpStatus, Redrive, Redriven, Replay, Wanted};
-use drystone_events::{Publish as _, Retention};
+use drystone_call::{Error, Event as _, PlatformReason, Result, TenantId};
+use drystone_events::operate::{
+    Format, HeldFilter, HeldId, HeldKey, Operator, PumpStatus, Redrive, Replay, Wanted,
+};
+use drystone_events::{Deliver, Envelope, Publish as _, Retention, Way};
+use futures_util::future::BoxFuture;
+use redrive::{
+    a_redrive_beyond_the_retention_is_refused, a_redrive_brings_back_what_a_consumer_has_lost,
+    a_redrive_of_one_tenant_leaves_the_others_alone, a_redrive_sends_again_what_was_carried_since_then,
+    a_redrive_skips_nothing_that_was_never_carried,
+};
 use uuid::Uuid;
 use world::{By, On, Posted, World, check_order};
 
@@ -38,6 +48,7 @@ cases! {
     a_redrive_skips_nothing_that_was_never_carried,
     a_redrive_beyond_the_retention_is_refused,
     what_waits_is_counted,
+    what_a_target_does_not_take_shows_in_the_gauges,
     what_is_held_of_a_suspended_tenant_is_left_alone,
 }
 
@@ -67,7 +78,11 @@ fn id_of(key: &HeldKey) -> HeldId {
 async fn poison(world: &World, tenant: &str, account: &str, poisoned: bool) {
     let mut cx = world.cx("mirror", tenant);
     let mut tx = world.mirror.begin(&mut cx).await.unwrap();
-    let sql = if poisoned { "insert into poison (account) values ($1)" } else { "delete from poison where account = $1" };
+    let sql = if poisoned {
+        "insert into poison (account) values ($1)"
+    } else {
+        "delete from poison where account = $1"
+    };
     tx.query(sql).bind((account,)).execute().await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -114,7 +129,10 @@ async fn held_keys_are_shown_with_what_is_behind_them(world: World) {
     world.post("bolt", "z", 1).await.unwrap();
     let key = parked(&world, "a", 2).await;
     parked(&world, "z", 0).await;
-    assert_eq!((&*key.tenant, &*key.consumer, &*key.source, key.attempts, key.due), ("acme", "mirror", "ledger", 5, None));
+    assert_eq!(
+        (&*key.tenant, &*key.consumer, &*key.source, key.attempts, key.due),
+        ("acme", "mirror", "ledger", 5, None)
+    );
     assert_eq!(key.event_type, Posted::TYPE);
     assert!(key.reason.as_ref().unwrap().contains("INTERNAL: a is poisoned"), "{key:?}");
 
@@ -126,7 +144,11 @@ async fn held_keys_are_shown_with_what_is_behind_them(world: World) {
     assert_eq!(count(HeldFilter { consumer: Some("mirror".into()), ..all() }).await, 2);
     assert_eq!(count(HeldFilter { consumer: Some("other".into()), ..all() }).await, 0);
     assert_eq!(count(HeldFilter { state: Some("parked".into()), ..all() }).await, 2);
-    assert_eq!(count(HeldFilter { state: Some("waiting".into()), ..all() }).await, 1, "only one has messages behind it");
+    assert_eq!(
+        count(HeldFilter { state: Some("waiting".into()), ..all() }).await,
+        1,
+        "only one has messages behind it"
+    );
     assert_eq!(count(HeldFilter { state: Some("retrying".into()), ..all() }).await, 0);
 
     let message = mirror.message(key.id).await.unwrap().remove(0);
@@ -138,7 +160,10 @@ async fn held_keys_are_shown_with_what_is_behind_them(world: World) {
     let status = mirror.consumers().await.unwrap();
     assert_eq!(status.len(), 1);
     let status = &status[0];
-    assert_eq!((&*status.consumer, status.held_keys, status.held_messages, status.parked_keys), ("mirror", 2, 4, 2));
+    assert_eq!(
+        (&*status.consumer, status.held_keys, status.held_messages, status.parked_keys),
+        ("mirror", 2, 4, 2)
+    );
     until("the gauge", || async { (running.consumer.metrics().parked_keys.get() == 2).then_some(()) }).await;
     running.stop().await;
 }
@@ -158,7 +183,10 @@ async fn a_replay_tries_again_and_keeps_the_order(world: World) {
     let retried = running.consumer.metrics().retried.get();
     assert_eq!(mirror.replay(&replay(Some("a"))).await.unwrap().count, 1);
     running.consumer.look_again(&TenantId::new("acme").unwrap());
-    until("five more attempts", || async { (running.consumer.metrics().retried.get() >= retried + 5).then_some(()) }).await;
+    until("five more attempts", || async {
+        (running.consumer.metrics().retried.get() >= retried + 5).then_some(())
+    })
+    .await;
     parked(&world, "a", 2).await;
 
     poison(&world, "acme", "a", false).await;
@@ -170,7 +198,10 @@ async fn a_replay_tries_again_and_keeps_the_order(world: World) {
 
     // By itself, without being told.
     poison(&world, "acme", "b", false).await;
-    assert_eq!(mirror.replay(&Replay { source: Some("elsewhere".into()), ..replay(None) }).await.unwrap().count, 0);
+    assert_eq!(
+        mirror.replay(&Replay { source: Some("elsewhere".into()), ..replay(None) }).await.unwrap().count,
+        0
+    );
     assert_eq!(mirror.replay(&replay(None)).await.unwrap().count, 1);
     if world.on == On::Sqlite {
         running.consumer.look_again(&TenantId::new("acme").unwrap());
@@ -242,116 +273,11 @@ fn forever() -> Retention {
     Retention::new(Duration::from_hours(24 * 365 * 100))
 }
 
-async fn redrive(world: &World, since: i64, tenant: Option<&str>) -> Vec<Redriven> {
-    let what = Redrive { since, pumps: wanted(), tenant: tenant.map(str::to_owned) };
-    operator(world, "ledger").redrive(&what, Retention::default()).await.unwrap()
-}
-
 /// When each message was published, by number.
 async fn published(world: &World, tenant: &str) -> Vec<(i64, i64)> {
     let mut cx = world.cx("ledger", tenant);
     let mut tx = world.ledger.read(&mut cx).await.unwrap();
     tx.query("select seq, created from drystone_outbox order by seq").all().await.unwrap()
-}
-
-async fn a_redrive_sends_again_what_was_carried_since_then(world: World) {
-    let running = world.run().await;
-    for n in 1..=10 {
-        world.post("acme", "a", n).await.unwrap();
-    }
-    world.applied_at_least("acme", 10).await;
-    let before = dry(&world).await;
-    let published = published(&world, "acme").await;
-    let (seq, since) = published[6];
-    let done = redrive(&world, since, None).await;
-    let last = published[9].0;
-    assert_eq!(done.len(), 1);
-    assert_eq!((&*done[0].pump, done[0].from, done[0].to), ("mirror", last, seq - 1));
-    // On PostgreSQL a pump notices by itself when it stores its position; on SQLite the process is told.
-    if world.on == On::Sqlite {
-        running.relay.look_again();
-    }
-    until("four repeats", || async { (running.consumer.metrics().repeated.get() == 4).then_some(()) }).await;
-    let after = dry(&world).await;
-    assert!(after.epoch > before.epoch, "{after:?} {before:?}");
-    assert_eq!(world.applied("acme").await.len(), 10);
-    // What comes next comes once.
-    world.post("acme", "a", 11).await.unwrap();
-    check_order(&world.applied_at_least("acme", 11).await);
-    assert_eq!(running.consumer.metrics().repeated.get(), 4);
-    running.stop().await;
-}
-
-async fn a_redrive_brings_back_what_a_consumer_has_lost(world: World) {
-    let running = world.run().await;
-    for n in 1..=10 {
-        world.post("acme", "a", n).await.unwrap();
-        world.post("bolt", "a", n).await.unwrap();
-    }
-    world.applied_at_least("acme", 10).await;
-    world.applied_at_least("bolt", 10).await;
-    dry(&world).await;
-    // The consumer's database is an older copy.
-    for tenant in ["acme", "bolt"] {
-        let mut cx = world.cx("mirror", tenant);
-        let mut tx = world.mirror.begin(&mut cx).await.unwrap();
-        tx.query("delete from applied where n > 4").execute().await.unwrap();
-        let ids = "select id from drystone_inbox order by id";
-        let ids: Vec<(Uuid,)> = tx.query(ids).all().await.unwrap();
-        for (id,) in &ids[4..] {
-            tx.query("delete from drystone_inbox where id = $1").bind((*id,)).execute().await.unwrap();
-        }
-        tx.commit().await.unwrap();
-    }
-    assert!(!redrive(&world, published(&world, "acme").await[0].1, None).await.is_empty());
-    running.relay.look_again();
-    for tenant in ["acme", "bolt"] {
-        let applied = world.applied_at_least(tenant, 10).await;
-        assert_eq!(applied.len(), 10);
-        check_order(&applied);
-    }
-    running.stop().await;
-}
-
-async fn a_redrive_of_one_tenant_leaves_the_others_alone(world: World) {
-    let running = world.run().await;
-    for n in 1..=5 {
-        world.post("bolt", "a", n).await.unwrap();
-        world.post("acme", "a", n).await.unwrap();
-    }
-    world.applied_at_least("acme", 5).await;
-    world.applied_at_least("bolt", 5).await;
-    dry(&world).await;
-    let done = redrive(&world, published(&world, "acme").await[0].1, Some("acme")).await;
-    assert_eq!(done.iter().map(|one| one.tenant.as_deref()).collect::<Vec<_>>(), [Some("acme")]);
-    running.relay.look_again();
-    until("five repeats", || async { (running.consumer.metrics().repeated.get() >= 5).then_some(()) }).await;
-    world.post("acme", "a", 6).await.unwrap();
-    check_order(&world.applied_at_least("acme", 6).await);
-    dry(&world).await;
-    assert_eq!(running.consumer.metrics().repeated.get(), 5);
-    running.stop().await;
-}
-
-async fn a_redrive_skips_nothing_that_was_never_carried(world: World) {
-    for n in 1..=5 {
-        world.post("acme", "a", n).await.unwrap();
-    }
-    assert_eq!(redrive(&world, published(&world, "acme").await[3].1, None).await, []);
-    let running = world.run().await;
-    check_order(&world.applied_at_least("acme", 5).await);
-    running.stop().await;
-}
-
-async fn a_redrive_beyond_the_retention_is_refused(world: World) {
-    let ledger = operator(&world, "ledger");
-    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_micros()).unwrap();
-    let days = 24 * 3_600_000_000;
-    let redrive = |since| Redrive { since, pumps: wanted(), tenant: None };
-    let refused = ledger.redrive(&redrive(now - 7 * days - 1_000_000), Retention::default()).await.unwrap_err();
-    assert_eq!(refused.code(), drystone_call::Code::FailedPrecondition);
-    assert!(refused.message().starts_with("messages are kept for 7 days (events.retention_days)"), "{refused:?}");
-    ledger.redrive(&redrive(now - 6 * days), Retention::default()).await.unwrap();
 }
 
 async fn what_waits_is_counted(world: World) {
@@ -379,6 +305,29 @@ async fn what_waits_is_counted(world: World) {
     let metrics = &running.relay.pumps()[0].1;
     until("the gauges", || async { (metrics.behind.messages() == 0).then_some(()) }).await;
     assert_eq!((metrics.behind.oldest(), metrics.behind.still_since()), (None, None));
+    running.stop().await;
+}
+
+/// A target that is down.
+struct Down;
+
+impl Deliver for Down {
+    fn deliver<'a>(&'a self, _: &'a TenantId, _: &'a [Envelope]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Err(Error::unavailable("down")) })
+    }
+}
+
+async fn what_a_target_does_not_take_shows_in_the_gauges(world: World) {
+    for n in 1..=3 {
+        world.post("acme", "a", n).await.unwrap();
+    }
+    let first = published(&world, "acme").await[0].1;
+    let running = world.run_with(world.consumer(), Way::Push(Arc::new(Down)));
+    let metrics = &running.relay.pumps()[0].1;
+    until("two failures", || async { (metrics.failures.get() >= 2).then_some(()) }).await;
+    assert_eq!((metrics.behind.messages(), metrics.behind.oldest()), (3, Some(first)));
+    assert!(metrics.behind.still_since().is_some_and(|since| since > first));
+    assert_eq!(metrics.carried.get(), 0);
     running.stop().await;
 }
 

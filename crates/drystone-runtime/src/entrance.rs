@@ -86,12 +86,12 @@ impl Entrance {
 fn metrics_route(running: &Running) -> Router {
     let (edges, served, stores) = (running.edges(), running.served(), running.stores.clone());
     let (home, relays) = (Arc::clone(running.home()), running.relays.clone());
-    let consumers = running.consumers.clone();
+    let (consumers, subscriptions) = (running.consumers.clone(), running.subscriptions.clone());
     let render = move || {
         let text = drystone_telemetry::prometheus(&edges)
             + &drystone_telemetry::prometheus_of_served(&served)
             + &store_metrics::prometheus(&stores)
-            + &events_metrics::prometheus(&home, &relays, &consumers);
+            + &events_metrics::prometheus(&home, &relays, &consumers, &subscriptions);
         async move { ([("content-type", "text/plain; version=0.0.4")], text) }
     };
     Router::new().route("/metrics", get(render))

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use drystone_call::{Home, Result, TenantId};
 use drystone_events::operate::{
-    ConsumerStatus, Done, FenceStatus, Format, Held, HeldFilter, HeldId, HeldKey, Operator, PumpStatus, Redrive, Redriven,
-    Replay, Wanted,
+    ConsumerStatus, Done, FenceStatus, Format, Held, HeldFilter, HeldId, HeldKey, Operator, PumpStatus,
+    Redrive, Redriven, Replay, Wanted,
 };
 use drystone_events::{Consumer, PumpMetrics, Relay, Retention, Subscription};
 use drystone_store::Store;
@@ -128,8 +128,10 @@ impl ModuleEvents {
     fn running(mut self, running: &Running) -> Self {
         let module = self.operator.module();
         let relay = running.relays.iter().find(|relay| relay.module() == module).cloned();
-        let consumers = running.consumers.iter().filter(|consumer| consumer.module() == module).cloned().collect();
-        let subscriptions = running.subscriptions.iter().filter(|one| one.consumer.module() == module).cloned();
+        let consumers =
+            running.consumers.iter().filter(|consumer| consumer.module() == module).cloned().collect();
+        let subscriptions =
+            running.subscriptions.iter().filter(|one| one.consumer.module() == module).cloned();
         self.subscriptions = subscriptions.collect();
         (self.relay, self.consumers) = (relay, consumers);
         self
@@ -141,14 +143,23 @@ impl ModuleEvents {
         let mut held = self.operator.consumers().await?;
         for consumer in &self.consumers {
             if !held.iter().any(|known| known.consumer == consumer.name()) {
-                held.push(ConsumerStatus { consumer: consumer.name().to_owned(), ..ConsumerStatus::default() });
+                held.push(ConsumerStatus {
+                    consumer: consumer.name().to_owned(),
+                    ..ConsumerStatus::default()
+                });
             }
         }
         Ok(EventsStatus {
             module: self.operator.module().to_owned(),
             now,
             pumps: pumps.into_iter().map(|status| self.pump_line(status)).collect(),
-            streams: self.operator.streams().await?.into_iter().map(|status| self.stream_line(status)).collect(),
+            streams: self
+                .operator
+                .streams()
+                .await?
+                .into_iter()
+                .map(|status| self.stream_line(status))
+                .collect(),
             fence: self.fence().await?,
             scheduled,
             next_scheduled,
@@ -158,7 +169,8 @@ impl ModuleEvents {
 
     fn pump_line(&self, status: PumpStatus) -> PumpLine {
         let pumps = self.relay.as_ref().map(Relay::pumps).unwrap_or_default();
-        let counted = pumps.iter().find(|(name, _)| *name == status.pump).map(|(_, metrics)| PumpCounts::of(metrics));
+        let counted =
+            pumps.iter().find(|(name, _)| *name == status.pump).map(|(_, metrics)| PumpCounts::of(metrics));
         PumpLine { status, counted }
     }
 
@@ -213,7 +225,10 @@ impl ModuleEvents {
 
     fn look_again(&self, consumer: &str, tenant: &str) -> Result<()> {
         let tenant = TenantId::new(tenant)?;
-        self.consumers.iter().filter(|known| known.name() == consumer).for_each(|known| known.look_again(&tenant));
+        self.consumers
+            .iter()
+            .filter(|known| known.name() == consumer)
+            .for_each(|known| known.look_again(&tenant));
         Ok(())
     }
 
@@ -250,7 +265,9 @@ impl EventsStatus {
         for line in process.consumers {
             let known = self.consumers.iter_mut().find(|known| known.status.consumer == line.status.consumer);
             match (known, line.counted) {
-                (Some(known), Some(more)) => known.counted = Some(known.counted.unwrap_or_default().and(more)),
+                (Some(known), Some(more)) => {
+                    known.counted = Some(known.counted.unwrap_or_default().and(more))
+                }
                 (None, _) => self.consumers.push(line),
                 (Some(_), None) => {}
             }

@@ -13,7 +13,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// # Panics
 /// If there is nothing within 30 seconds; `what` says what was waited for.
 #[track_caller]
-pub fn eventually<T>(what: impl Display, mut look: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+pub fn eventually<T>(
+    what: impl Display,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();
     async move {
         let began = Instant::now();

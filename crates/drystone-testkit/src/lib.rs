@@ -8,6 +8,7 @@
 //! * [`Http`]: a small HTTP client whose answers are easy to compare.
 //! * `Postgres` (feature `services`): a real PostgreSQL as a child process, which a test may restart and whose backends it may kill.
 //! * `Nats` (feature `services`): a real NATS server with JetStream, which a test may kill, start again and wipe.
+//! * `sim` (feature `sim`): the engine of events under every fault that we know, from one seed.
 //! * `Disk` (feature `services`): a disk that is full or fails its syncs, for a child process.
 //! * `PostgresProxy`: keeps back the reply to a commit.
 //! * [`at_once`]: requests of REST and of gRPC that reach a server together.
@@ -21,7 +22,7 @@
 //!
 //! # What it deliberately lacks
 //!
-//! Doubles of the parts that run: stores, sockets and certificates are real. The simulator and the faulty runner come with the engines that need them.
+//! Doubles of the parts that run: stores, sockets and certificates are real. The faulty runner comes with the engine that needs it.
 
 mod cancel;
 #[cfg(feature = "services")]

@@ -124,8 +124,12 @@ async fn a_tenant_lives_beside_the_whole_shop_moves_to_postgres_and_back() {
 async fn a_tenant_lives_beside_the_shop_taken_apart() {
     let (shop, _files) = a_tenants_life(Shape::Split).await;
     let status = done(&["db", "status"], shop.data(), None);
-    for (module, process) in [("orders", "main"), ("inventory", "inventory"), ("payments", "payments"), ("notifications", "notifications")]
-    {
+    for (module, process) in [
+        ("orders", "main"),
+        ("inventory", "inventory"),
+        ("payments", "payments"),
+        ("notifications", "notifications"),
+    ] {
         let of_module = |line: &&str| line.starts_with(module);
         let line = status.lines().find(of_module).unwrap_or_else(|| panic!("no {module}: {status}"));
         let cells: Vec<&str> = line.split_whitespace().collect();

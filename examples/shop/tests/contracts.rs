@@ -14,8 +14,8 @@ use notifications_api::{
     ListNotificationsRequest, ListNotificationsResponse, Notification, NotificationKind, NotificationsClient,
 };
 use orders_api::{
-    CancelOrderRequest, GetOrderRequest, ListOrdersRequest, OrderPlaced, OrderState, OrdersClient, OrdersReason,
-    PlaceOrderRequest,
+    CancelOrderRequest, GetOrderRequest, ListOrdersRequest, OrderPlaced, OrderState, OrdersClient,
+    OrdersReason, PlaceOrderRequest,
 };
 use payments_api::{
     ChargeRequest, ChargeState, GetChargeRequest, PaymentsClient, PaymentsReason, RefundRequest,

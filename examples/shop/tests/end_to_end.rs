@@ -222,7 +222,10 @@ async fn the_document_and_the_checks_are_there() {
         .iter()
         .map(|check| check["name"].as_str().expect("a name").to_owned())
         .collect();
-    assert_eq!(names, ["store users", "store orders", "module inventory", "module notifications", "module payments"]);
+    assert_eq!(
+        names,
+        ["store users", "store orders", "module inventory", "module notifications", "module payments"]
+    );
     assert_eq!(shop.http.get("/healthz").await.status, 200);
     let document = shop.http.get("/openapi.json").await.json();
     assert_eq!(document["openapi"], "3.1.0");

@@ -14,7 +14,8 @@ use fakes::{FullShelves, NearlyEveryone, PatientBank};
 use inventory_api::{AddStockRequest, InventoryClient, InventoryServer, Money, ReserveRequest, StockLow};
 use notifications_api::{ListNotificationsRequest, Notification, NotificationKind, NotificationsClient};
 use orders_api::{
-    CancelOrderRequest, OrderCancelled, OrderConfirmed, OrderPlaced, OrdersClient, OrdersReason, PlaceOrderRequest,
+    CancelOrderRequest, OrderCancelled, OrderConfirmed, OrderPlaced, OrdersClient, OrdersReason,
+    PlaceOrderRequest,
 };
 use payments_api::PaymentsServer;
 use users_api::UsersServer;
@@ -34,6 +35,7 @@ macro_rules! on_both {
 
 on_both!(
     orders_publish_each_step_of_an_order_with_the_step,
+    two_cancellations_at_once_are_published_once,
     stock_is_low_once_until_it_is_added_to,
     a_sale_without_its_reservation_waits_for_it_and_the_others_go_on,
     what_happens_is_told_once_however_often_it_is_delivered,
@@ -44,14 +46,35 @@ fn order(user: &str, card: &str) -> PlaceOrderRequest {
     PlaceOrderRequest { user_id: user.into(), sku: "tea-assam".into(), quantity: 2, card_token: card.into() }
 }
 
-async fn orders_publish_each_step_of_an_order_with_the_step(on: On) {
-    let app = TestApp::of(orders::module())
+/// Orders alone; money is given back when so many ask for it at once.
+async fn orders_alone(on: On, refunds_at_once: usize) -> TestApp {
+    TestApp::of(orders::module())
         .fake(InventoryServer::new(FullShelves))
         .fake(UsersServer::new(NearlyEveryone))
-        .fake(PaymentsServer::new(PatientBank))
+        .fake(PaymentsServer::new(PatientBank::refunding(refunds_at_once)))
         .on(on)
         .start()
-        .await;
+        .await
+}
+
+async fn two_cancellations_at_once_are_published_once(on: On) {
+    let app = orders_alone(on, 2).await;
+    let orders: OrdersClient = app.client();
+    let placed = orders.place_order(&app.keyed("o"), order("ada", "tok_visa")).await.unwrap();
+    let cancel = || CancelOrderRequest { order_id: placed.id.clone() };
+    let (first, second) = (app.keyed("first"), app.keyed("second"));
+    let (first, second) =
+        tokio::join!(orders.cancel_order(&first, cancel()), orders.cancel_order(&second, cancel()));
+    // The later one finds the order cancelled, at its end or, where its transaction is run again, at its beginning.
+    for error in [first, second].into_iter().filter_map(Result::err) {
+        assert!(error.is(OrdersReason::NotCancellable), "{error:?}");
+    }
+    assert_eq!(app.published::<OrderCancelled>().await.len(), 1);
+    app.finish().await;
+}
+
+async fn orders_publish_each_step_of_an_order_with_the_step(on: On) {
+    let app = orders_alone(on, 1).await;
     let orders: OrdersClient = app.client();
     let kept = orders.place_order(&app.keyed("kept"), order("ada", "tok_visa")).await.unwrap();
     app.turn_clock(Duration::from_secs(60));
@@ -108,7 +131,12 @@ async fn reserve(app: &TestApp, order: &str, quantity: i32) {
 }
 
 fn confirmed(order: &str) -> OrderConfirmed {
-    OrderConfirmed { order_id: order.into(), user_id: "ada".into(), confirm_time: at(2), ..Default::default() }
+    OrderConfirmed {
+        order_id: order.into(),
+        user_id: "ada".into(),
+        confirm_time: at(2),
+        ..Default::default()
+    }
 }
 
 /// What was published about low stock: the units that were left.
@@ -199,7 +227,8 @@ async fn what_happens_is_told_once_however_often_it_is_delivered(on: On) {
     app.deliver(StockLow { sku, title, available: 4, threshold: 5, notice_time: at(9) }).await;
     app.deliver(cancelled("x")).await;
     let all = told(&app, ListNotificationsRequest::default()).await;
-    let seen: Vec<_> = all.iter().map(|one| (&*one.id, one.kind(), one.create_time.unwrap().seconds)).collect();
+    let seen: Vec<_> =
+        all.iter().map(|one| (&*one.id, one.kind(), one.create_time.unwrap().seconds)).collect();
     let expected = [
         ("items/cup/1", NotificationKind::StockLow, 9),
         ("orders/x/3", NotificationKind::OrderCancelled, 3),
@@ -208,7 +237,10 @@ async fn what_happens_is_told_once_however_often_it_is_delivered(on: On) {
     ];
     assert_eq!(seen, expected);
     assert_eq!(all[0].text, "Cup runs low: 4 left, fewer than 5.");
-    assert_eq!((&*all[3].user_id, &*all[3].sku, &*all[3].text), ("ada", "cup", "Your order is placed: 2 of cup."));
+    assert_eq!(
+        (&*all[3].user_id, &*all[3].sku, &*all[3].text),
+        ("ada", "cup", "Your order is placed: 2 of cup.")
+    );
     let for_ada = ListNotificationsRequest { user_id: "ada".into(), ..Default::default() };
     assert_eq!(told(&app, for_ada).await, all[1..]);
     let metrics = app.consumers().next().unwrap().metrics();
@@ -259,10 +291,16 @@ async fn an_order_that_cannot_be_told_waits_in_order_and_the_others_go_on(on: On
     }
     app.deliver(cancelled("x")).await;
     assert_eq!(told_of(&app, "y").await, ["orders/y/2", "orders/y/1"]);
-    assert_eq!(told_of(&app, "x").await, ["wrong/1"], "of its key nothing is handled, though only the first fails");
+    assert_eq!(
+        told_of(&app, "x").await,
+        ["wrong/1"],
+        "of its key nothing is handled, though only the first fails"
+    );
     let rows = held(&app).await;
-    let states: Vec<_> = rows.iter().map(|row| (row.type_name.rsplit('.').next().unwrap(), &*row.state)).collect();
-    let expected = [("OrderPlaced", "retrying"), ("OrderConfirmed", "waiting"), ("OrderCancelled", "waiting")];
+    let states: Vec<_> =
+        rows.iter().map(|row| (row.type_name.rsplit('.').next().unwrap(), &*row.state)).collect();
+    let expected =
+        [("OrderPlaced", "retrying"), ("OrderConfirmed", "waiting"), ("OrderCancelled", "waiting")];
     assert_eq!(states, expected);
     assert!(rows[0].reason.as_deref().unwrap_or_default().contains("ALREADY_EXISTS"), "{:?}", rows[0].reason);
 

@@ -41,7 +41,8 @@ impl Site {
         let mut program = support::run(args, self.data.path(), &self.env());
         let url = program.wait_for("REST and gRPC");
         let http = Http::new(url.trim_end_matches('/'));
-        eventually("the shop is ready", async || (http.get("/readyz").await.status == 200).then_some(())).await;
+        eventually("the shop is ready", async || (http.get("/readyz").await.status == 200).then_some(()))
+            .await;
         self.running = Some((program, http));
     }
 
@@ -86,7 +87,9 @@ impl Site {
     fn break_notifications(&self, broken: bool) {
         if let Some(database) = &self.database {
             let sql = if broken {
-                format!("alter table notifications.notifications add constraint unspeakable check (sku <> '{UNSPEAKABLE}') not valid")
+                format!(
+                    "alter table notifications.notifications add constraint unspeakable check (sku <> '{UNSPEAKABLE}') not valid"
+                )
             } else {
                 "alter table notifications.notifications drop constraint unspeakable".to_owned()
             };
@@ -111,7 +114,10 @@ impl Site {
     async fn order(&mut self, sku: &str) -> String {
         self.orders += 1;
         let key = format!("\"o{}\"", self.orders);
-        let placed = self.http().send("POST", "/v1/orders", &[("idempotency-key", &key)], &order(sku, 1, "tok_visa")).await;
+        let placed = self
+            .http()
+            .send("POST", "/v1/orders", &[("idempotency-key", &key)], &order(sku, 1, "tok_visa"))
+            .await;
         assert_eq!(placed.status, 200, "{placed:?}");
         placed.json()["id"].as_str().expect("an id").to_owned()
     }
@@ -167,24 +173,50 @@ async fn seen(site: &Site, id: &str, order: &str) {
     assert!(said.contains(id) && said.contains(order) && said.contains("parked"), "{said}");
     assert!(said.contains("shop.orders.v1.OrderPlaced failed: "), "{said}");
     let said = site.done(&["show", id]);
-    for part in ["consumer     notifications of module notifications", "source       orders, number ", "\"sku\": \"tea-assam\"", order] {
+    for part in [
+        "consumer     notifications of module notifications",
+        "source       orders, number ",
+        "\"sku\": \"tea-assam\"",
+        order,
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let status = site.done(&["status"]);
-    assert!(status.contains("! notifications: keys that are parked and wait for you: 1; `shop events list "), "{status}");
+    assert!(
+        status.contains("! notifications: keys that are parked and wait for you: 1; `shop events list "),
+        "{status}"
+    );
     let checked = site.refused(&["status", "--check"]);
-    assert!(checked.contains("error[DRY-R010]: events status --check: notifications: keys that are parked and wait for you: 1"), "{checked}");
+    assert!(
+        checked.contains(
+            "error[DRY-R010]: events status --check: notifications: keys that are parked and wait for you: 1"
+        ),
+        "{checked}"
+    );
     let counted = site.consumer("notifications");
-    assert_eq!((&counted["parked_keys"], &counted["held_messages"]), (&Value::from(1), &Value::from(2)), "{counted}");
+    assert_eq!(
+        (&counted["parked_keys"], &counted["held_messages"]),
+        (&Value::from(1), &Value::from(2)),
+        "{counted}"
+    );
     assert!(counted["counted"]["applied"].as_u64().expect("a process counts") >= 2, "{counted}");
     if site.shape == Shape::Whole {
         let gauge = "drystone_events_parked_keys{module=\"notifications\",consumer=\"notifications\"} 1";
-        eventually("the gauge", async || site.http().get("/metrics").await.body.contains(gauge).then_some(())).await;
+        eventually("the gauge", async || {
+            site.http().get("/metrics").await.body.contains(gauge).then_some(())
+        })
+        .await;
     }
     for (args, expected) in [
-        (vec!["show", "00000000-0000-7000-8000-000000000000"], "is held back; `shop events list` shows those that are"),
+        (
+            vec!["show", "00000000-0000-7000-8000-000000000000"],
+            "is held back; `shop events list` shows those that are",
+        ),
         (vec!["replay", "--consumer", "mail", "--all"], "there is no consumer `mail`; there are "),
-        (vec!["replay", "--consumer", "inventory", "--key", "x"], "consumer inventory holds nothing like that"),
+        (
+            vec!["replay", "--consumer", "inventory", "--key", "x"],
+            "consumer inventory holds nothing like that",
+        ),
         (vec!["redrive", "--since", "8d"], "messages are kept for 7 days (events.retention_days)"),
         (vec!["redrive", "--since", "soon"], "\"soon\" is neither a moment"),
         (vec!["redrive", "--since", "1h", "--consumer", "mail"], "there are "),
@@ -243,7 +275,10 @@ async fn replayed_while_nothing_runs(site: &mut Site) {
     })
     .await;
     let said = site.done(&["replay", "--consumer", "notifications", "--all"]);
-    assert_eq!(said, "keys of notifications that are tried again once a process runs that hosts the module: 1");
+    assert_eq!(
+        said,
+        "keys of notifications that are tried again once a process runs that hosts the module: 1"
+    );
     assert!(site.done(&["status"]).contains("notifications"));
     site.start_again().await;
     site.told(&order, &["ORDER_PLACED", "ORDER_CONFIRMED"]).await;
@@ -260,9 +295,19 @@ async fn sent_again(site: &mut Site) {
     })
     .await;
     let before = everything(site).await;
-    let repeated = |site: &Site| site.consumer("notifications")["counted"]["repeated"].as_u64().expect("a process counts");
+    let repeated = |site: &Site| {
+        site.consumer("notifications")["counted"]["repeated"].as_u64().expect("a process counts")
+    };
     let known = repeated(site);
-    let said = site.done(&["redrive", "--since", "2026-01-01T00:00:00Z", "--module", "orders", "--consumer", "notifications"]);
+    let said = site.done(&[
+        "redrive",
+        "--since",
+        "2026-01-01T00:00:00Z",
+        "--module",
+        "orders",
+        "--consumer",
+        "notifications",
+    ]);
     assert!(said.starts_with("orders to notifications") && !said.contains("to inventory"), "{said}");
     eventually("eight repeats", async || (repeated(site) >= known + 8).then_some(())).await;
     assert_eq!(everything(site).await, before);
@@ -297,7 +342,10 @@ fn nothing_is_needed_to_look_at_nothing() {
     let (status, said) = run(&["events", "status"], data.path());
     assert!(status.success() && said.contains("orders") && said.contains("notifications"), "{said}");
     let (status, said) = run(&["events", "redrive", "--since", "1h"], data.path());
-    assert!(status.success() && said.starts_with("nothing that was published since 2025-12-31T23:00:00Z"), "{said}");
+    assert!(
+        status.success() && said.starts_with("nothing that was published since 2025-12-31T23:00:00Z"),
+        "{said}"
+    );
     let (status, said) = run(&["events", "replay", "--consumer", "notifications"], data.path());
     assert!(!status.success() && said.contains("--key"), "{said}");
 }
@@ -306,9 +354,15 @@ fn nothing_is_needed_to_look_at_nothing() {
 fn the_graph_shows_what_modules_tell_each_other() {
     let data = TempDir::new().expect("a temporary directory");
     let (status, said) = support::run(&["graph", "--topology", SPLIT], data.path(), &[]).wait_for_end();
-    assert!(status.success() && said.contains("    handles shop.orders.v1.OrderPlaced (orders, remote)\n"), "{said}");
+    assert!(
+        status.success() && said.contains("    handles shop.orders.v1.OrderPlaced (orders, remote)\n"),
+        "{said}"
+    );
     let (status, said) = support::run(&["graph", "--mermaid"], data.path(), &[]).wait_for_end();
     assert!(status.success(), "{said}");
-    assert!(said.contains("  orders -.->|OrderCancelled, OrderConfirmed, OrderPlaced| notifications"), "{said}");
+    assert!(
+        said.contains("  orders -.->|OrderCancelled, OrderConfirmed, OrderPlaced| notifications"),
+        "{said}"
+    );
     assert!(said.contains("  inventory -.->|StockLow| notifications\n"), "{said}");
 }

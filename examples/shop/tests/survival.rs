@@ -229,7 +229,8 @@ fn lives(pid: u32) -> bool {
 #[tokio::test]
 async fn no_child_outlives_a_killed_parent() {
     let mut shop = Shop::start(Shape::Split).await;
-    let children = ["main", "inventory", "payments", "notifications"].map(|process| pid_of(shop.data(), process));
+    let children =
+        ["main", "inventory", "payments", "notifications"].map(|process| pid_of(shop.data(), process));
     assert!(children.iter().all(|pid| lives(*pid)));
     shop.program.kill();
     let began = Instant::now();

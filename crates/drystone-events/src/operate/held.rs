@@ -25,7 +25,8 @@ impl Operator {
         );
         let none = None::<String>;
         let sql = Sql::over("drystone_held", &sql);
-        let rows: Vec<ConsumerStatus> = self.read(None, &sql, |tenant| (tenant, none.clone(), "parked")).await?;
+        let rows: Vec<ConsumerStatus> =
+            self.read(None, &sql, |tenant| (tenant, none.clone(), "parked")).await?;
         let mut all: Vec<ConsumerStatus> = Vec::new();
         for row in rows {
             match all.iter_mut().find(|known| known.consumer == row.consumer) {
@@ -55,7 +56,8 @@ impl Operator {
         let sql = Sql::over("drystone_held", &sql);
         let limit = i64::from(filter.limit);
         let params = |tenant| (tenant, filter.consumer.clone(), filter.state.clone(), limit);
-        let mut all: Vec<HeldKey> = self.read(named(filter.tenant.as_deref())?.as_ref(), &sql, params).await?;
+        let mut all: Vec<HeldKey> =
+            self.read(named(filter.tenant.as_deref())?.as_ref(), &sql, params).await?;
         all.sort_by_key(|key| key.since);
         all.truncate(filter.limit as usize);
         Ok(all)
@@ -82,7 +84,8 @@ impl Operator {
         const EDIT: &str = "update drystone_held set format = $3, data = $4 where consumer = $1 and id = $2";
         let mut cx = context(&self.home, &TenantId::new(&message.tenant)?)?;
         let mut tx = self.store.begin(&mut cx).await?;
-        let edited = tx.query(EDIT).bind((&*message.consumer, message.id, format.as_str(), data)).execute().await?;
+        let edited =
+            tx.query(EDIT).bind((&*message.consumer, message.id, format.as_str(), data)).execute().await?;
         if edited == 0 {
             return Err(gone(message));
         }
@@ -106,7 +109,7 @@ impl Operator {
                 }
                 Err(error) if error.is(PlatformReason::TenantSuspended) && what.tenant.is_none() => {
                     done.skipped.push(tenant.as_str().to_owned());
-                },
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -119,7 +122,9 @@ impl Operator {
     async fn holding(&self, what: &Replay) -> Result<Vec<TenantId>> {
         const WHO: &str = "select distinct tenant from {rows} h where consumer = $2";
         let params = |tenant| (tenant, what.consumer.clone());
-        let names: Vec<(String,)> = self.read(named(what.tenant.as_deref())?.as_ref(), &Sql::over("drystone_held", WHO), params).await?;
+        let names: Vec<(String,)> = self
+            .read(named(what.tenant.as_deref())?.as_ref(), &Sql::over("drystone_held", WHO), params)
+            .await?;
         names.into_iter().map(|(name,)| TenantId::new(&name)).collect()
     }
 
@@ -144,7 +149,8 @@ impl Operator {
     /// `NOT_FOUND` if the message is not held any more; `TENANT_SUSPENDED`; what keeps the store from working.
     pub async fn drop_message(&self, message: &HeldId) -> Result<()> {
         const DROP: &str = "delete from drystone_held where consumer = $1 and id = $2 returning source, key";
-        const NEXT: &str = "update drystone_held set state = 'retrying', due = $4 where state = 'waiting' and place =
+        const NEXT: &str =
+            "update drystone_held set state = 'retrying', due = $4 where state = 'waiting' and place =
             (select min(place) from drystone_held where consumer = $1 and source = $2 and key = $3)";
         let mut cx = context(&self.home, &TenantId::new(&message.tenant)?)?;
         let mut tx = self.store.begin(&mut cx).await?;

@@ -42,7 +42,9 @@ impl Operator {
             let mut cx = context(&self.home, &tenant)?;
             let mut tx = self.store.read(&mut cx).await?;
             for (one, status) in wanted.iter().zip(&mut all) {
-                let row = tx.query("select position, epoch from drystone_pumps where name = $1").bind((&*one.pump,));
+                let row = tx
+                    .query("select position, epoch from drystone_pumps where name = $1")
+                    .bind((&*one.pump,));
                 let (position, epoch) = row.optional::<(i64, i64)>().await?.unwrap_or_default();
                 let types = one.types.as_ref().map(json);
                 let behind = tx.query(BEHIND_SQLITE).bind((position, i64::MAX, types));
@@ -51,7 +53,12 @@ impl Operator {
                 status.lag += lag;
                 status.oldest = [status.oldest, oldest].into_iter().flatten().min();
                 if lag > 0 {
-                    status.tenants.push(Stalled { tenant: tenant.as_str().to_owned(), position, lag, oldest });
+                    status.tenants.push(Stalled {
+                        tenant: tenant.as_str().to_owned(),
+                        position,
+                        lag,
+                        oldest,
+                    });
                 }
             }
         }
@@ -67,7 +74,8 @@ impl Operator {
             let mut status = status_of(&one.pump);
             let row: Option<PumpRow> = tx.query(ONE).bind((&*one.pump,)).optional().await?;
             let (position, epoch, owner, until) = row.unwrap_or_default();
-            (status.position, status.epoch, status.owner, status.until) = (Some(position), epoch, owner, until);
+            (status.position, status.epoch, status.owner, status.until) =
+                (Some(position), epoch, owner, until);
             let types = one.types.as_ref().map(json);
             let stalled: Vec<(String, i64)> = tx.query(STALLED).bind((&*one.pump,)).all().await?;
             let apart = json(&stalled.iter().map(|(tenant, _)| tenant).collect::<Vec<_>>());
@@ -80,8 +88,7 @@ impl Operator {
             let behind = tx.query(BEHIND_POSTGRES).bind((position, i64::MAX, types, None::<String>, apart));
             let (lag, oldest) = behind.one::<(i64, Option<i64>)>().await?;
             status.lag = lag + status.tenants.iter().map(|tenant| tenant.lag).sum::<i64>();
-            status.oldest =
-                status.tenants.iter().map(|tenant| tenant.oldest).chain([oldest]).flatten().min();
+            status.oldest = status.tenants.iter().map(|tenant| tenant.oldest).chain([oldest]).flatten().min();
             all.push(status);
         }
         Ok(all)

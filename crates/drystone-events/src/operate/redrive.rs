@@ -113,7 +113,10 @@ impl Operator {
         if changed == 0 {
             return Ok(None);
         }
-        tx.query("update drystone_pumps set epoch = epoch + 1 where name = $1").bind((pump,)).execute().await?;
+        tx.query("update drystone_pumps set epoch = epoch + 1 where name = $1")
+            .bind((pump,))
+            .execute()
+            .await?;
         tx.commit().await?;
         Ok(Some(Redriven { pump: pump.to_owned(), tenant: what.tenant.clone(), from, to }))
     }
@@ -135,7 +138,8 @@ async fn back_one(tx: &mut Tx<'_>, pump: &str, tenant: &str, to: i64) -> Result<
 
 fn too_long_ago(kept: Duration) -> Error {
     let hours = kept.as_secs() / 3600;
-    let kept = if hours.is_multiple_of(24) { format!("{} days", hours / 24) } else { format!("{hours} hours") };
+    let kept =
+        if hours.is_multiple_of(24) { format!("{} days", hours / 24) } else { format!("{hours} hours") };
     Error::new(
         Code::FailedPrecondition,
         format!(

@@ -79,7 +79,9 @@ impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pid {}", self.pid)?;
         let said = [("user", &self.user), ("application", &self.application), ("state", &self.state)];
-        said.iter().filter_map(|(what, value)| Some((what, value.as_ref()?))).try_for_each(|(what, value)| write!(f, ", {what} {value}"))
+        said.iter()
+            .filter_map(|(what, value)| Some((what, value.as_ref()?)))
+            .try_for_each(|(what, value)| write!(f, ", {what} {value}"))
     }
 }
 

@@ -15,8 +15,8 @@ use futures_util::future::BoxFuture;
 use crate::site::{Running, Site, blocking, count, until_it};
 
 /// What one statement may touch, in pages of 8 KiB: a batch of 256 rows, or 1000, with their index.
-const MOST_READ: u64 = 100;
-const MOST_DELETED: u64 = 3500;
+const MOST_READ: u64 = 50;
+const MOST_DELETED: u64 = 1300;
 
 /// Counts what arrives, and sees that it arrives in order.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! Worlds that are broken on purpose: the checker finds each of them, within few seeds, or the promise would rest on nothing.
 
-use drystone_testkit::sim::{Broken, Database, Plan, Planned, Promise, Route, run, shrink};
+use drystone_testkit::sim::{Broken, Database, Fault, Plan, Planned, Promise, Route, run, shrink};
 
 /// Seeds from here on are not those of the thousand.
 const FIRST: u64 = 1 << 32;
@@ -68,8 +68,14 @@ fn a_held_key_that_does_not_hold_reorders() {
 #[test]
 fn held_keys_need_serializable_transactions() {
     caught(Broken::HeldKeysReadCommitted, &[Promise::NoneStranded, Promise::NoneReordered], |plan| {
-        plan.database = Database::Postgres;
-        plan.replicas = 3;
+        postgres(plan);
+        // Nothing but handlers that fail once or twice, many messages of one key, and calls that arrive while the key is tried again.
+        (plan.replicas, plan.tenants, plan.keys, plan.writers, plan.transactions) = (3, 1, 1, 3, 60);
+        plan.route = Route::Push;
+        plan.planned.clear();
+        plan.left_suspended = None;
+        let on = [Fault::Fails, Fault::Delay, Fault::Duplicate, Fault::Late];
+        plan.off = Fault::ALL.iter().copied().filter(|fault| !on.contains(fault)).collect();
     });
 }
 
@@ -117,5 +123,10 @@ fn a_failing_plan_shrinks() {
     assert_eq!(after.violation.expect("the small plan fails too").promise, Promise::NoneTwice);
     assert!(small.planned.len() <= plan.planned.len() && small.off.len() >= plan.off.len());
     assert!(small.writers * small.transactions * small.publishers <= 4, "{small:#?}");
-    assert!(after.trace.len() * 2 < before.trace.len(), "{} of {} lines", after.trace.len(), before.trace.len());
+    assert!(
+        after.trace.len() * 2 < before.trace.len(),
+        "{} of {} lines",
+        after.trace.len(),
+        before.trace.len()
+    );
 }

@@ -27,10 +27,12 @@ fn stale_writes_change_nothing(route: Route) {
         let mut newest = std::collections::BTreeMap::new();
         for line in &outcome.trace {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let (Some(epoch), Some(verb)) = (words.iter().position(|word| *word == "epoch"), words.get(3)) else {
+            let (Some(epoch), Some(verb)) = (words.iter().position(|word| *word == "epoch"), words.get(3))
+            else {
                 continue;
             };
-            let number = |at: usize| words[at].trim_end_matches(':').parse::<i64>().expect("an epoch is a number");
+            let number =
+                |at: usize| words[at].trim_end_matches(':').parse::<i64>().expect("an epoch is a number");
             match *verb {
                 "claims" | "reads" => drop(newest.insert(words[4].trim_end_matches(':'), number(epoch + 1))),
                 "advances" | "has" => {

@@ -56,6 +56,22 @@ fn poison_parks_keys() {
     }
 }
 
+/// A handler that meets a conflict each time it runs is poison like any other: it holds back its own key, is parked in the end, and no other message waits for it.
+#[test]
+fn a_handler_that_never_stops_conflicting_holds_back_its_key_only() {
+    let mut parked = 0;
+    for seed in 0..20 {
+        let mut plan = Plan::of(seed);
+        plan.planned.clear();
+        plan.off = Fault::ALL.iter().copied().filter(|fault| *fault != Fault::AbortsUntilFixed).collect();
+        (plan.transactions, plan.writers, plan.keys, plan.left_suspended) = (20, 2, 2, None);
+        let outcome = run(&plan, false);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        parked += outcome.counts.seen.get(&Seen::Parked).copied().unwrap_or(0);
+    }
+    assert!(parked > 0);
+}
+
 /// A step of a database with a sequence, or of a fence that looks at it. A look is two steps, and anything may come between.
 #[derive(Clone, Copy, Debug)]
 enum Step {

@@ -33,7 +33,8 @@ fn kept() -> Vec<u64> {
 /// Keeps a seed that fails, so that it is run from now on.
 fn keep(seed: u64, promise: &str) {
     if !kept().contains(&seed) {
-        let mut file = fs::OpenOptions::new().append(true).open(file()).expect("the file of seeds can be written");
+        let mut file =
+            fs::OpenOptions::new().append(true).open(file()).expect("the file of seeds can be written");
         writeln!(file, "{seed} # {promise}").expect("the file of seeds can be written");
     }
 }
@@ -62,7 +63,11 @@ fn chunk(at: u64) {
         counts.add(&check(seed));
     }
     println!("{each} seeds at {:.0} per second: {counts:#?}", each as f64 / began.elapsed().as_secs_f64());
-    assert!(each < ENOUGH || counts.missing().is_empty(), "never seen in {each} seeds: {:?}", counts.missing());
+    assert!(
+        each < ENOUGH || counts.missing().is_empty(),
+        "never seen in {each} seeds: {:?}",
+        counts.missing()
+    );
 }
 
 /// The seeds that once failed.

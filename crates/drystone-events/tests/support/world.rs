@@ -154,18 +154,18 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("only {} of {count} messages of {tenant} were applied in 30 s", self.applied(tenant).await.len());
+        panic!(
+            "only {} of {count} messages of {tenant} were applied in 30 s",
+            self.applied(tenant).await.len()
+        );
     }
 
     /// The mirror's consumer.
     pub(crate) fn consumer(&self) -> Consumer {
         let mut handlers = Handlers::default();
         assert!(handlers.add::<Posted>(on_posted));
-        let schedule = Schedule {
-            base: Duration::from_millis(10),
-            cap: Duration::from_millis(100),
-            attempts: 5,
-        };
+        let schedule =
+            Schedule { base: Duration::from_millis(10), cap: Duration::from_millis(100), attempts: 5 };
         let home = Arc::clone(&self.mirror_home);
         Consumer::new("mirror", handlers, self.mirror.clone(), home, schedule, Retention::default())
     }

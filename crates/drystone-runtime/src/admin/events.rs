@@ -32,7 +32,10 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
 impl Admin {
     fn events_of(&self, module: &str) -> Result<&ModuleEvents> {
         self.events.get(module).ok_or_else(|| {
-            Error::not_found(format!("process `{}` hosts no module `{module}` with a store", self.about.process))
+            Error::not_found(format!(
+                "process `{}` hosts no module `{module}` with a store",
+                self.about.process
+            ))
         })
     }
 }
@@ -57,7 +60,11 @@ async fn replay(State(admin): Shared, Path(module): Path<String>, Json(what): Js
     answer(async { admin.events_of(&module)?.replay(&what).await }.await)
 }
 
-async fn drop_message(State(admin): Shared, Path(module): Path<String>, Json(what): Json<HeldId>) -> Response {
+async fn drop_message(
+    State(admin): Shared,
+    Path(module): Path<String>,
+    Json(what): Json<HeldId>,
+) -> Response {
     answer(async { admin.events_of(&module)?.drop_message(&what).await }.await)
 }
 

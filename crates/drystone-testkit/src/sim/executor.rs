@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 use super::random::Random;
 use super::time::Time;
@@ -169,7 +169,7 @@ impl Executor {
 
     fn poll(&mut self, id: u64) {
         let Some(mut task) = self.tasks.remove(&id) else { return };
-        if let Poll::Pending = task.work.as_mut().poll(&mut Context::from_waker(&task.waker)) {
+        if task.work.as_mut().poll(&mut Context::from_waker(&task.waker)).is_pending() {
             self.tasks.insert(id, task);
         }
     }

@@ -9,6 +9,9 @@ use super::time::MS;
 /// How many runs a search may take.
 const MOST_RUNS: usize = 1500;
 
+/// One of a plan's sizes.
+type Size = fn(&mut Plan) -> &mut usize;
+
 /// A search for a smaller plan.
 struct Search {
     plan: Plan,
@@ -81,7 +84,7 @@ impl Search {
 
     /// Processes, tenants, keys, messages, time.
     fn sizes(&mut self) -> bool {
-        let sizes: [(fn(&mut Plan) -> &mut usize, usize); 7] = [
+        let sizes: [(Size, usize); 7] = [
             (|plan| &mut plan.consumers, 1),
             (|plan| &mut plan.replicas, 0),
             (|plan| &mut plan.publishers, 1),

@@ -149,7 +149,10 @@ impl StreamLink {
         }
         let missing = mark.last.saturating_sub(stream.last());
         let alone = self.world.lanes() == 1 && missing > 0;
-        if alone || stream.identity(mark.last) == mark.stream || self.world.is_broken(Broken::PumpGoesByNumber) {
+        if alone
+            || stream.identity(mark.last) == mark.stream
+            || self.world.is_broken(Broken::PumpGoesByNumber)
+        {
             return missing;
         }
         mark.last

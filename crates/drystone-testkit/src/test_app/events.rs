@@ -65,7 +65,8 @@ impl TestApp {
         let mut handled = false;
         for consumer in self.consumers().filter(|consumer| consumer.types().contains(&message.event_type)) {
             let accepted = consumer.accept(&message.tenant, std::slice::from_ref(message)).await;
-            accepted.unwrap_or_else(|error| panic!("{} does not take the message: {error:?}", consumer.name()));
+            accepted
+                .unwrap_or_else(|error| panic!("{} does not take the message: {error:?}", consumer.name()));
             handled = true;
         }
         assert!(handled, "no module handles {}", message.event_type);

@@ -55,8 +55,7 @@ impl Notifications for NotificationsService {
             .bind((created, subject, number, &req.user_id, &req.order_id, page.fetch()))
             .all()
             .await?;
-        let next_page_token =
-            page.cut(&mut rows, |row| (row.created, row.subject.clone(), row.number));
+        let next_page_token = page.cut(&mut rows, |row| (row.created, row.subject.clone(), row.number));
         let notifications = rows.into_iter().map(Notification::from).collect();
         Ok(ListNotificationsResponse { notifications, next_page_token })
     }

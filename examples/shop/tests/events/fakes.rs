@@ -6,6 +6,7 @@ use inventory_api::{
     ReleaseRequest, Reservation, ReserveRequest, Stock, TakeBackRequest,
 };
 use payments_api::{Charge, ChargeRequest, GetChargeRequest, Payments, PaymentsReason, RefundRequest};
+use tokio::sync::Barrier;
 use users_api::{
     CreateUserRequest, GetUserRequest, ListUsersRequest, ListUsersResponse, User, Users, UsersReason,
 };
@@ -60,8 +61,14 @@ impl Users for NearlyEveryone {
     }
 }
 
-/// A provider that takes every card but `tok_declined`.
-pub(crate) struct PatientBank;
+/// A provider that takes every card but `tok_declined`, and gives money back when so many ask for it at once.
+pub(crate) struct PatientBank(Barrier);
+
+impl PatientBank {
+    pub(crate) fn refunding(at_once: usize) -> Self {
+        Self(Barrier::new(at_once))
+    }
+}
 
 impl Payments for PatientBank {
     async fn charge(&self, _: &mut Context, req: ChargeRequest) -> Result<Charge> {
@@ -74,6 +81,7 @@ impl Payments for PatientBank {
         not_here()
     }
     async fn refund(&self, _: &mut Context, _: RefundRequest) -> Result<Charge> {
+        self.0.wait().await;
         Ok(Charge::default())
     }
 }

@@ -2,8 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::site::PATIENCE;
+
+/// A shop in which nothing synced for so long is at rest: a relay stores 200 ms after the last message how far it has come.
+const REST: Duration = Duration::from_millis(400);
 
 /// Where the library and what arms it lie.
 pub(crate) struct Cut(TempDir);
@@ -40,6 +46,22 @@ impl Cut {
         ]
     }
 
+    /// Waits until the shop is at rest: the next syncs are those of the next call and of what follows from it.
+    ///
+    /// # Panics
+    /// If it is not within a minute.
+    pub(crate) async fn at_rest(&self) {
+        let began = Instant::now();
+        loop {
+            self.arm(1_000_000, Then::Hold);
+            tokio::time::sleep(REST).await;
+            if self.disarm() == 0 {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "the shop is not at rest within {PATIENCE:?}");
+        }
+    }
+
     /// Arms it for the sync of this number from now on, the first being 1.
     pub(crate) fn arm(&self, number: usize, then: Then) {
         self.disarm();
@@ -52,17 +74,15 @@ impl Cut {
         std::fs::rename(self.file("new"), self.file("armed")).expect("the directory is the test's");
     }
 
-    /// Lets a held thread go on; nothing is cut from now on.
-    pub(crate) fn disarm(&self) {
-        for name in ["armed", "count", "held"] {
-            // It need not be there.
+    /// Lets a held thread go on; nothing is cut from now on. Says how many syncs were counted since it was armed.
+    pub(crate) fn disarm(&self) -> usize {
+        // None of the files need be there.
+        let _ = std::fs::remove_file(self.file("armed"));
+        let count = std::fs::metadata(self.file("count")).map_or(0, |count| count.len());
+        for name in ["count", "held"] {
             let _ = std::fs::remove_file(self.file(name));
         }
-    }
-
-    /// How many syncs were counted since it was armed.
-    pub(crate) fn syncs(&self) -> usize {
-        std::fs::metadata(self.file("count")).map_or(0, |count| usize::try_from(count.len()).expect("few"))
+        usize::try_from(count).expect("few")
     }
 
     /// Whether a thread is held.

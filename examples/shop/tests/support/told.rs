@@ -54,7 +54,8 @@ pub(crate) async fn so_many(http: &Http, tenant: &str, filter: &str, count: usiz
 /// # Panics
 /// If something else is told, or less after half a minute.
 pub(crate) async fn orders_are_told(http: &Http, tenant: &str, ids: impl IntoIterator<Item = String>) {
-    let expected: BTreeMap<String, Vec<String>> = ids.into_iter().map(|id| (id.clone(), steps(&id))).collect();
+    let expected: BTreeMap<String, Vec<String>> =
+        ids.into_iter().map(|id| (id.clone(), steps(&id))).collect();
     let count = expected.len() * 2;
     let told = eventually(format!("{count} notifications about orders of {tenant}"), async || {
         let told = all(http, tenant, "").await?.into_iter().filter(|told| !told.order_id.is_empty());

@@ -12,12 +12,17 @@ const PATIENCE: i64 = 60_000_000;
 
 /// What is wrong with one module's events; `hosted` says whether a process of this machine runs the module.
 pub(super) fn findings(app: &str, status: &EventsStatus, hosted: bool) -> Vec<String> {
-    let mut found: Vec<String> = status.pumps.iter().filter_map(|pump| of_pump(status, pump, hosted)).collect();
+    let mut found: Vec<String> =
+        status.pumps.iter().filter_map(|pump| of_pump(status, pump, hosted)).collect();
     if let Some(fence) = &status.fence
         && let Some(since) = fence.waiting_since.filter(|since| status.now - since > PATIENCE)
     {
-        let who = fence.blocker.as_ref().map_or_else(|| "an older transaction".to_owned(), ToString::to_string);
-        let end = fence.blocker.as_ref().map(|blocker| format!("; end it, or `select pg_terminate_backend({})`", blocker.pid));
+        let who =
+            fence.blocker.as_ref().map_or_else(|| "an older transaction".to_owned(), ToString::to_string);
+        let end = fence
+            .blocker
+            .as_ref()
+            .map(|blocker| format!("; end it, or `select pg_terminate_backend({})`", blocker.pid));
         found.push(format!(
             "{}: nothing new is carried, for since {} ({}) the fence waits for {who}{}",
             status.module,
@@ -47,7 +52,8 @@ pub(super) fn findings(app: &str, status: &EventsStatus, hosted: bool) -> Vec<St
 
 fn of_pump(status: &EventsStatus, pump: &PumpLine, hosted: bool) -> Option<String> {
     let (module, to, lag) = (&status.module, &pump.status.pump, pump.status.lag);
-    let refused: i64 = pump.status.tenants.iter().filter(|_| pump.status.position.is_some()).map(|tenant| tenant.lag).sum();
+    let refused: i64 =
+        pump.status.tenants.iter().filter(|_| pump.status.position.is_some()).map(|tenant| tenant.lag).sum();
     let oldest = pump.status.oldest.filter(|oldest| lag > refused && status.now - oldest > PATIENCE)?;
     let waiting = format!("{lag} messages wait, the oldest since {}", moment(oldest));
     match pump.counted {
@@ -57,7 +63,10 @@ fn of_pump(status: &EventsStatus, pump: &PumpLine, hosted: bool) -> Option<Strin
                 0 => "no attempt has failed".to_owned(),
                 failures => format!("{failures} attempts have failed, and the log says why"),
             };
-            Some(format!("{module} to {to}: nothing was taken for {}, and {waiting}; {why}", age(since, status.now)))
+            Some(format!(
+                "{module} to {to}: nothing was taken for {}, and {waiting}; {why}",
+                age(since, status.now)
+            ))
         }
         None if hosted => None,
         None => Some(format!("{module} to {to}: {waiting}, and no process on this machine carries them")),
@@ -92,13 +101,17 @@ mod tests {
         check(
             &status(behind.clone(), Some(stands)),
             true,
-            &["ledger to mirror: nothing was taken for 95 s, and 5 messages wait, the oldest since 2025-12-31T23:58:25Z; 7 attempts have failed, and the log \
-               says why"],
+            &[
+                "ledger to mirror: nothing was taken for 95 s, and 5 messages wait, the oldest since 2025-12-31T23:58:25Z; 7 attempts have failed, and the log \
+               says why",
+            ],
         );
         check(
             &status(behind, None),
             false,
-            &["ledger to mirror: 5 messages wait, the oldest since 2025-12-31T23:58:25Z, and no process on this machine carries them"],
+            &[
+                "ledger to mirror: 5 messages wait, the oldest since 2025-12-31T23:58:25Z, and no process on this machine carries them",
+            ],
         );
         let soon = PumpStatus { lag: 5, oldest: Some(NOW - 5_000_000), ..PumpStatus::default() };
         check(&status(soon, None), false, &[]);
@@ -107,16 +120,37 @@ mod tests {
     #[test]
     fn what_a_suspended_tenant_has_waiting_is_nobodys_fault() {
         let stalled = Stalled { tenant: "acme".into(), position: 3, lag: 5, oldest: Some(AGO) };
-        let refused = PumpStatus { position: Some(9), lag: 5, oldest: Some(AGO), tenants: vec![stalled], ..PumpStatus::default() };
+        let refused = PumpStatus {
+            position: Some(9),
+            lag: 5,
+            oldest: Some(AGO),
+            tenants: vec![stalled],
+            ..PumpStatus::default()
+        };
         check(&status(refused, None), false, &[]);
     }
 
     #[test]
     fn a_blocked_fence_parked_keys_and_overdue_retries_are_told() {
         let mut status = status(PumpStatus::default(), None);
-        let blocker = Blocker { pid: 77, user: Some("shop_orders".into()), application: Some("psql".into()), state: None };
-        status.fence = Some(FenceStatus { taken: 9, settled: Some(4), waiting_since: Some(AGO), blocker: Some(blocker) });
-        let held = ConsumerStatus { consumer: "mirror".into(), parked_keys: 2, next_retry: Some(AGO), ..ConsumerStatus::default() };
+        let blocker = Blocker {
+            pid: 77,
+            user: Some("shop_orders".into()),
+            application: Some("psql".into()),
+            state: None,
+        };
+        status.fence = Some(FenceStatus {
+            taken: 9,
+            settled: Some(4),
+            waiting_since: Some(AGO),
+            blocker: Some(blocker),
+        });
+        let held = ConsumerStatus {
+            consumer: "mirror".into(),
+            parked_keys: 2,
+            next_retry: Some(AGO),
+            ..ConsumerStatus::default()
+        };
         status.consumers = vec![ConsumerLine { status: held, counted: None }];
         check(
             &status,

@@ -29,7 +29,8 @@ pub(super) async fn list(sites: &Sites, what: List) -> Result<(), StartError> {
     if let Some(consumer) = &what.consumer {
         sites.of_consumer(COMMAND, consumer)?;
     }
-    let state = what.state.and_then(|state| state.to_possible_value()).map(|state| state.get_name().to_owned());
+    let state =
+        what.state.and_then(|state| state.to_possible_value()).map(|state| state.get_name().to_owned());
     let filter = HeldFilter { consumer: what.consumer, tenant: what.tenant, state, limit: what.limit };
     let mut lines = Vec::new();
     for site in &sites.all {
@@ -44,7 +45,9 @@ pub(super) async fn list(sites: &Sites, what: List) -> Result<(), StartError> {
         println!("nothing is held back");
         return Ok(());
     }
-    let mut table = Table::new(&["message", "consumer", "tenant", "source", "key", "state", "attempts", "next", "held", "behind"]);
+    let mut table = Table::new(&[
+        "message", "consumer", "tenant", "source", "key", "state", "attempts", "next", "held", "behind",
+    ]);
     let mut reasons = String::new();
     for Line { key, .. } in &lines {
         table.row([
@@ -92,7 +95,8 @@ pub(super) async fn show(sites: &Sites, id: Uuid, json: bool) -> Result<(), Star
     if json {
         return super::status::print_json(&command, &shown);
     }
-    let texts: Vec<String> = found.iter().zip(&shown).map(|((_, held), shown)| text(held, shown, sites.now)).collect();
+    let texts: Vec<String> =
+        found.iter().zip(&shown).map(|((_, held), shown)| text(held, shown, sites.now)).collect();
     print!("{}", texts.join("\n"));
     Ok(())
 }
@@ -101,11 +105,16 @@ fn shown<'s>(site: &'s Site, held: &Held) -> Shown<'s> {
     let mut facts = serde_json::to_value(held).unwrap_or_default();
     // The bytes are shown as what they say.
     facts.as_object_mut().and_then(|facts| facts.remove("data"));
-    let known = site.consumers.get(&held.consumer).and_then(|handlers| handlers.to_json(&held.event_type, &data(held)));
+    let known = site
+        .consumers
+        .get(&held.consumer)
+        .and_then(|handlers| handlers.to_json(&held.event_type, &data(held)));
     let (event, unreadable) = match known {
         Some(Ok(event)) => (Some(event), None),
         Some(Err(error)) => (None, Some(error.message().to_owned())),
-        None => (None, Some(format!("consumer {} does not handle {} any more", held.consumer, held.event_type))),
+        None => {
+            (None, Some(format!("consumer {} does not handle {} any more", held.consumer, held.event_type)))
+        }
     };
     let hex = event.is_none().then(|| held.data.iter().map(|byte| format!("{byte:02x}")).collect());
     Shown { module: &site.module, facts, event, hex, unreadable }
@@ -126,13 +135,23 @@ fn text(held: &Held, shown: &Shown<'_>, now: i64) -> String {
         ("source", format!("{}, number {}", held.source, held.seq)),
         ("key", held.key.clone()),
         ("published", when::moment(held.created)),
-        ("state", format!("{}, {} attempts, held since {}{next}", held.state, held.attempts, when::moment(held.since))),
+        (
+            "state",
+            format!(
+                "{}, {} attempts, held since {}{next}",
+                held.state,
+                held.attempts,
+                when::moment(held.since)
+            ),
+        ),
         ("before it", format!("{} messages of its key", held.before)),
     ];
     facts.extend(held.trace.clone().map(|trace| ("trace", trace)));
     facts.extend(held.reason.clone().map(|reason| ("reason", reason)));
     facts.extend(shown.unreadable.clone().map(|why| ("unreadable", why)));
-    facts.extend(shown.hex.clone().map(|hex| (if held.format == "json" { "hex of JSON" } else { "hex" }, hex)));
+    facts.extend(
+        shown.hex.clone().map(|hex| (if held.format == "json" { "hex of JSON" } else { "hex" }, hex)),
+    );
     let mut text: String = facts.iter().map(|(name, value)| format!("{name:<11}  {value}\n")).collect();
     if let Some(event) = &shown.event {
         text.push_str(&format!("event\n{event:#}\n"));
@@ -150,11 +169,16 @@ async fn find<'s>(
     let mut found = Vec::new();
     for site in &sites.all {
         let held = site.or_failed(command, site.message(id).await)?;
-        found.extend(held.into_iter().filter(|held| consumer.is_none_or(|name| held.consumer == name)).map(|held| (site, held)));
+        found.extend(
+            held.into_iter()
+                .filter(|held| consumer.is_none_or(|name| held.consumer == name))
+                .map(|held| (site, held)),
+        );
     }
     if found.is_empty() {
         let of = consumer.map(|name| format!(" of consumer {name}")).unwrap_or_default();
-        let problem = format!("no message {id}{of} is held back; `{} events list` shows those that are", sites.app);
+        let problem =
+            format!("no message {id}{of} is held back; `{} events list` shows those that are", sites.app);
         return Err(StartError::command(command, problem));
     }
     Ok(found)
@@ -170,7 +194,10 @@ async fn find_one<'s>(
     let mut found = find(sites, command, id, consumer).await?;
     if found.len() > 1 {
         let names: Vec<&str> = found.iter().map(|(_, held)| held.consumer.as_str()).collect();
-        let problem = format!("the message is held by several consumers ({}): say which with --consumer NAME", names.join(", "));
+        let problem = format!(
+            "the message is held by several consumers ({}): say which with --consumer NAME",
+            names.join(", ")
+        );
         return Err(StartError::command(command, problem));
     }
     Ok(found.remove(0))
@@ -181,16 +208,27 @@ fn id_of(held: &Held) -> HeldId {
 }
 
 /// Gives a held message the content of a file.
-pub(super) async fn edit(sites: &Sites, id: Uuid, file: &Path, consumer: Option<&str>) -> Result<(), StartError> {
+pub(super) async fn edit(
+    sites: &Sites,
+    id: Uuid,
+    file: &Path,
+    consumer: Option<&str>,
+) -> Result<(), StartError> {
     let command = format!("events edit {id}");
     let (site, held) = find_one(sites, &command, id, consumer).await?;
-    let text = std::fs::read(file).map_err(|error| StartError::command(&command, format!("{}: {error}", file.display())))?;
-    let known = site.consumers.get(&held.consumer).and_then(|handlers| handlers.of_json(&held.event_type, &text));
+    let text = std::fs::read(file)
+        .map_err(|error| StartError::command(&command, format!("{}: {error}", file.display())))?;
+    let known =
+        site.consumers.get(&held.consumer).and_then(|handlers| handlers.of_json(&held.event_type, &text));
     let Some(read) = known else {
-        let problem = format!("consumer {} does not handle {}, so nobody knows what its JSON says", held.consumer, held.event_type);
+        let problem = format!(
+            "consumer {} does not handle {}, so nobody knows what its JSON says",
+            held.consumer, held.event_type
+        );
         return Err(StartError::command(command, problem));
     };
-    let (key, data) = read.map_err(|error| StartError::command(&command, format!("{}: {}", file.display(), error.message())))?;
+    let (key, data) = read
+        .map_err(|error| StartError::command(&command, format!("{}: {}", file.display(), error.message())))?;
     if held.format == Format::Protobuf.as_str() && key != held.key {
         let problem = format!(
             "{} has the key {key:?} and the message {:?}: a message keeps its key, for its place is among those of it",
@@ -201,7 +239,10 @@ pub(super) async fn edit(sites: &Sites, id: Uuid, file: &Path, consumer: Option<
     }
     let what = Edit { message: id_of(&held), format: Format::Protobuf, data };
     site.or_failed(&command, site.edit(what).await)?;
-    println!("message {id} has other content; `{} events replay --consumer {} --key {:?}` tries its key again", sites.app, held.consumer, held.key);
+    println!(
+        "message {id} has other content; `{} events replay --consumer {} --key {:?}` tries its key again",
+        sites.app, held.consumer, held.key
+    );
     Ok(())
 }
 
@@ -213,7 +254,10 @@ pub(super) async fn replay(sites: &Sites, what: Replayed) -> Result<(), StartErr
     let replay = Replay { consumer, key, tenant, source };
     let done = site.or_failed(COMMAND, site.replay(&replay).await)?;
     if done.count == 0 && done.skipped.is_empty() {
-        let problem = format!("consumer {} holds nothing like that; `{} events list` shows what it holds", replay.consumer, sites.app);
+        let problem = format!(
+            "consumer {} holds nothing like that; `{} events list` shows what it holds",
+            replay.consumer, sites.app
+        );
         return Err(StartError::command(COMMAND, problem));
     }
     let when = if site.hosts.is_empty() { " once a process runs that hosts the module" } else { "" };
@@ -225,7 +269,12 @@ pub(super) async fn replay(sites: &Sites, what: Replayed) -> Result<(), StartErr
 }
 
 /// Gives up a message whose id was said twice.
-pub(super) async fn drop_one(sites: &Sites, id: Uuid, yes: Option<Uuid>, consumer: Option<&str>) -> Result<(), StartError> {
+pub(super) async fn drop_one(
+    sites: &Sites,
+    id: Uuid,
+    yes: Option<Uuid>,
+    consumer: Option<&str>,
+) -> Result<(), StartError> {
     let command = format!("events drop {id}");
     let (site, held) = find_one(sites, &command, id, consumer).await?;
     if yes != Some(id) {

@@ -10,7 +10,8 @@ const COMMAND: &str = "events redrive";
 
 /// Sets positions back and says which.
 pub(super) async fn run(sites: &Sites, what: Redriven) -> Result<(), StartError> {
-    let since = when::read(&what.since, sites.now).map_err(|problem| StartError::command("--since", problem))?;
+    let since =
+        when::read(&what.since, sites.now).map_err(|problem| StartError::command("--since", problem))?;
     let chosen = chosen(sites, &what)?;
     let mut moved = 0;
     for (site, pumps) in chosen {
@@ -24,7 +25,9 @@ pub(super) async fn run(sites: &Sites, what: Redriven) -> Result<(), StartError>
     if moved == 0 {
         println!("nothing that was published since {} has been carried yet", when::moment(since));
     } else {
-        println!("what stands behind these numbers is sent again; what consumers have applied before they leave out");
+        println!(
+            "what stands behind these numbers is sent again; what consumers have applied before they leave out"
+        );
     }
     Ok(())
 }
@@ -47,6 +50,10 @@ fn chosen<'s>(sites: &'s Sites, what: &Redriven) -> Result<Vec<(&'s Site, Vec<Wa
         format!("{} to {}", site.module, pumps.join(", "))
     };
     let known: Vec<String> = publishing.iter().map(known).collect();
-    let known = if known.is_empty() { "no module publishes events that another handles".to_owned() } else { format!("there are {}", known.join("; ")) };
+    let known = if known.is_empty() {
+        "no module publishes events that another handles".to_owned()
+    } else {
+        format!("there are {}", known.join("; "))
+    };
     Err(StartError::command(COMMAND, format!("nothing is carried from and to what was named; {known}")))
 }

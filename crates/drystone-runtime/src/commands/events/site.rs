@@ -83,10 +83,19 @@ impl Sites {
     ///
     /// # Errors
     /// Names the consumers that there are.
-    pub(super) fn of_consumer(&self, command: &str, consumer: &str) -> std::result::Result<&Site, StartError> {
+    pub(super) fn of_consumer(
+        &self,
+        command: &str,
+        consumer: &str,
+    ) -> std::result::Result<&Site, StartError> {
         self.all.iter().find(|site| site.consumers.contains_key(consumer)).ok_or_else(|| {
-            let known: Vec<&str> = self.all.iter().flat_map(|site| site.consumers.keys().map(String::as_str)).collect();
-            let known = if known.is_empty() { "no module handles events".to_owned() } else { format!("there are {}", known.join(", ")) };
+            let known: Vec<&str> =
+                self.all.iter().flat_map(|site| site.consumers.keys().map(String::as_str)).collect();
+            let known = if known.is_empty() {
+                "no module handles events".to_owned()
+            } else {
+                format!("there are {}", known.join(", "))
+            };
             StartError::command(command, format!("there is no consumer `{consumer}`; {known}"))
         })
     }
@@ -105,7 +114,11 @@ impl Sites {
 
 impl Site {
     /// The outcome for a person.
-    pub(super) fn or_failed<T>(&self, command: &str, outcome: Result<T>) -> std::result::Result<T, StartError> {
+    pub(super) fn or_failed<T>(
+        &self,
+        command: &str,
+        outcome: Result<T>,
+    ) -> std::result::Result<T, StartError> {
         outcome.map_err(|error| failed(command, &self.module, &error))
     }
 

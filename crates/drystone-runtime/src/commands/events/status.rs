@@ -72,7 +72,8 @@ fn text(lines: &[Line]) -> String {
     if lines.is_empty() {
         return "no module publishes or handles events\n".to_owned();
     }
-    let mut pumps = Table::new(&["from", "to", "lag", "oldest", "position", "carried", "failed", "claim", "tenants"]);
+    let mut pumps =
+        Table::new(&["from", "to", "lag", "oldest", "position", "carried", "failed", "claim", "tenants"]);
     let mut consumers =
         Table::new(&["consumer", "applied", "repeated", "held keys", "held", "parked", "next retry"]);
     let mut notes = String::new();
@@ -89,7 +90,8 @@ fn text(lines: &[Line]) -> String {
         status.consumers.iter().for_each(|consumer| consumers.row(consumer_row(consumer, status.now)));
         note(&mut notes, status);
     }
-    let findings: String = lines.iter().flat_map(|line| &line.findings).map(|finding| format!("! {finding}\n")).collect();
+    let findings: String =
+        lines.iter().flat_map(|line| &line.findings).map(|finding| format!("! {finding}\n")).collect();
     let parts = [pumps.to_string(), consumers.to_string(), notes, findings];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("\n")
@@ -142,7 +144,11 @@ fn consumer_row(line: &ConsumerLine, now: i64) -> [String; 7] {
 fn note(notes: &mut String, status: &EventsStatus) {
     if status.scheduled > 0 {
         let next = or_dash(status.next_scheduled.map(|due| until(due, status.now)));
-        let _ = writeln!(notes, "{}: {} messages are published later, the next {next}", status.module, status.scheduled);
+        let _ = writeln!(
+            notes,
+            "{}: {} messages are published later, the next {next}",
+            status.module, status.scheduled
+        );
     }
     let Some(fence) = &status.fence else { return };
     let settled = or_dash(fence.settled);

@@ -8,7 +8,9 @@ use time::format_description::well_known::Rfc3339;
 /// # Errors
 /// What would be right.
 pub(super) fn read(text: &str, now: i64) -> Result<i64, String> {
-    let wrong = || format!("{text:?} is neither a moment (2026-01-31T12:00:00Z) nor how long ago (90s, 30m, 12h, 3d)");
+    let wrong = || {
+        format!("{text:?} is neither a moment (2026-01-31T12:00:00Z) nor how long ago (90s, 30m, 12h, 3d)")
+    };
     if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
         return i64::try_from(time.unix_timestamp_nanos() / 1000).map_err(|_| wrong());
     }
@@ -27,7 +29,10 @@ pub(super) fn read(text: &str, now: i64) -> Result<i64, String> {
 /// A moment, for a person.
 pub(super) fn moment(micros: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000);
-    let time = time.ok().and_then(|time| time.replace_nanosecond(0).ok()).and_then(|time| time.format(&Rfc3339).ok());
+    let time = time
+        .ok()
+        .and_then(|time| time.replace_nanosecond(0).ok())
+        .and_then(|time| time.format(&Rfc3339).ok());
     time.unwrap_or_else(|| micros.to_string())
 }
 
@@ -67,7 +72,8 @@ mod tests {
 
     #[test]
     fn ages_are_short() {
-        for (seconds, shown) in [(-5, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")] {
+        for (seconds, shown) in [(-5, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")]
+        {
             assert_eq!(age(NOW - seconds * 1_000_000, NOW), shown);
         }
         assert_eq!(moment(NOW + 7), "2026-01-01T00:00:00Z");

@@ -27,13 +27,12 @@ impl Rounds {
         }
     }
 
-    /// Kills the process that hosts the copies when it comes by a failpoint, and starts it again.
-    async fn killed_at(&mut self, point: &str) {
+    /// Kills the process that hosts the copies when it comes by a failpoint, and starts it again, with the next if there is one.
+    async fn killed_at(&mut self, point: &str, next: Option<&str>) {
         let host = self.site.host_of(Side::Copies);
         self.site.process(host).says(&format!("failpoint {point} reached")).await;
         self.site.kill(host);
-        self.site.start(host, None);
-        self.site.wait_for_all().await;
+        self.site.start(host, next);
     }
 }
 
@@ -49,7 +48,7 @@ pub(crate) async fn a_poison_message_parks_its_key_and_a_replay_restores_the_ord
     // Killed as the first message is stored as held back.
     rounds.arm(Side::Copies, "hold.stored", 1).await;
     let unknown = rounds.send(calls).await;
-    rounds.killed_at("hold.stored").await;
+    rounds.killed_at("hold.stored", None).await;
     for call in unknown.await {
         call.settle(&mut rounds.site).await;
     }
@@ -67,12 +66,11 @@ pub(crate) async fn a_poison_message_parks_its_key_and_a_replay_restores_the_ord
     for call in load.fail(false).into_iter().chain(load.replay()) {
         call.settle(&mut rounds.site).await;
     }
-    for point in ["retry.applied", "retry.committed"] {
-        let host = rounds.site.host_of(Side::Copies);
-        rounds.site.kill(host);
-        rounds.site.start(host, Some(&format!("{point}:1")));
-        rounds.killed_at(point).await;
-    }
+    let host = rounds.site.host_of(Side::Copies);
+    rounds.site.kill(host);
+    rounds.site.start(host, Some("retry.applied:1"));
+    rounds.killed_at("retry.applied", Some("retry.committed:1")).await;
+    rounds.killed_at("retry.committed", None).await;
     rounds.held(0, 0).await;
     let after = rounds.compared(&load.prefix).await;
     assert!(after.is_clean() && after.messages == parked.messages, "{after}");

@@ -107,7 +107,7 @@ impl Rounds {
     }
 
     /// Sends calls once each; the future gives those whose outcome nobody knows.
-    pub(crate) async fn send(&mut self, calls: Vec<Call>) -> impl Future<Output = Vec<Call>> {
+    pub(crate) async fn send(&mut self, calls: Vec<Call>) -> impl Future<Output = Vec<Call>> + use<> {
         outcomes(start(&self.site.http().await, calls))
     }
 
