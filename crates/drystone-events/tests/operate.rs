@@ -1,5 +1,7 @@
 //! What an operator sees and changes, on the real stores and beside an engine that runs.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 #[path = "operate/redrive.rs"]
 mod redrive;
 #[path = "support/world.rs"]

@@ -21,6 +21,8 @@ const BEHIND_POSTGRES: &str = "select count(*), min(created) from drystone_outbo
     and ($3::text is null or type in (select json_array_elements_text($3::json)))
     and ($4::text is null or tenant = $4) and tenant not in (select json_array_elements_text($5::text::json))";
 
+/// name, position, epoch, owner, until
+type StreamRow = (String, i64, i64, Option<String>, Option<i64>);
 /// position, epoch, owner, until
 type PumpRow = (i64, i64, Option<String>, Option<i64>);
 
@@ -102,7 +104,7 @@ impl Operator {
         const READ: &str = "select name, position, epoch, owner, until from drystone_pumps where name like '%>%' order by name";
         let mut cx = context(&self.home, &nobody()?)?;
         let mut tx = self.store.shared().read(&mut cx).await?;
-        let rows: Vec<(String, i64, i64, Option<String>, Option<i64>)> = tx.query(READ).all().await?;
+        let rows: Vec<StreamRow> = tx.query(READ).all().await?;
         let mut all = Vec::with_capacity(rows.len());
         for (pump, position, epoch, owner, until) in rows {
             all.push(PumpStatus { position: Some(position), epoch, owner, until, ..status_of(&pump) });

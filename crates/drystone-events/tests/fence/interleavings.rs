@@ -38,8 +38,11 @@ async fn one_reader_loses_one_reorders_and_ours_does_neither() {
     old.commit().await.unwrap();
     naive.read(&owner).await;
     // Some other transaction of the server may still be in its way.
-    while by_id.seen.len() < 3 {
+    for _ in 0..3000 {
         by_id.read(&owner).await;
+        if by_id.seen.len() == 3 {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     ours.read_to(&site, 3).await;

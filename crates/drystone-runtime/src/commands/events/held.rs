@@ -67,6 +67,9 @@ pub(super) async fn list(sites: &Sites, what: List) -> Result<(), StartError> {
         }
     }
     print!("{table}\n{reasons}");
+    if lines.len() >= what.limit as usize {
+        println!("there may be more: --limit COUNT shows so many of each module");
+    }
     Ok(())
 }
 

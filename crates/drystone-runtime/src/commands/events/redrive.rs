@@ -7,6 +7,8 @@ use super::{Redriven, when};
 use crate::StartError;
 
 const COMMAND: &str = "events redrive";
+/// How many positions of a module are shown one by one.
+const SHOWN: usize = 20;
 
 /// Sets positions back and says which.
 pub(super) async fn run(sites: &Sites, what: Redriven) -> Result<(), StartError> {
@@ -16,11 +18,15 @@ pub(super) async fn run(sites: &Sites, what: Redriven) -> Result<(), StartError>
     let mut moved = 0;
     for (site, pumps) in chosen {
         let redrive = Redrive { since, pumps, tenant: what.tenant.clone() };
-        for done in site.or_failed(COMMAND, site.redrive(&redrive).await)? {
-            let of = done.tenant.map(|tenant| format!(", tenant {tenant}")).unwrap_or_default();
-            println!("{} to {}{of}: back from number {} to {}", site.module, done.pump, done.from, done.to);
-            moved += 1;
+        let done = site.or_failed(COMMAND, site.redrive(&redrive).await)?;
+        for one in done.iter().take(SHOWN) {
+            let of = one.tenant.as_ref().map(|tenant| format!(", tenant {tenant}")).unwrap_or_default();
+            println!("{} to {}{of}: back from number {} to {}", site.module, one.pump, one.from, one.to);
         }
+        if done.len() > SHOWN {
+            println!("{}: and {} more positions of tenants", site.module, done.len() - SHOWN);
+        }
+        moved += done.len();
     }
     if moved == 0 {
         println!("nothing that was published since {} has been carried yet", when::moment(since));
