@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::{Result, needs, tree};
 
-/// The runner's step and, before it, the documentation tests.
+/// The runner's steps and, before them, the documentation tests.
 #[derive(Debug, PartialEq, Eq)]
 struct Step {
     words: Vec<String>,
@@ -38,7 +38,13 @@ fn steps(has_nextest: bool, rest: &[&str]) -> Vec<Step> {
         return vec![step(&[runner, rest].concat())];
     }
     let targets = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
-    vec![step(&["test", "--quiet", "--workspace", "--doc"]), step(&[runner, &targets].concat())]
+    // An application that is built with places to be killed at, for which nothing else may be built.
+    let crashes = ["--package", "drystone-crashes", "--features", "failpoints"];
+    vec![
+        step(&["test", "--quiet", "--workspace", "--doc"]),
+        step(&[runner, &crashes].concat()),
+        step(&[runner, &targets].concat()),
+    ]
 }
 
 #[cfg(test)]
@@ -54,7 +60,8 @@ mod tests {
         for (has_nextest, last) in [(true, "nextest run --workspace"), (false, "test --workspace")] {
             let lines = lines(has_nextest, &[]);
             assert!(lines[0].ends_with("--doc"), "{lines:?}");
-            assert!(lines[1].starts_with(last) && !lines[1].contains("bench"), "{lines:?}");
+            assert!(lines[2].starts_with(last) && !lines[2].contains("bench"), "{lines:?}");
+            assert!(lines[1].contains("drystone-crashes") && !lines[2].contains("failpoints"), "{lines:?}");
         }
     }
 

@@ -6,6 +6,7 @@ use drystone_call::{Error, Event, Result};
 use drystone_store::{Dialect, Tx};
 use uuid::Uuid;
 
+use crate::cloudevents::check_text;
 use crate::failpoint::failpoint;
 
 /// The largest event, in bytes: it has to pass through brokers with its headers.
@@ -36,8 +37,8 @@ pub trait Publish {
     /// Costs no round trip of its own: it is written with the commit. Returns the message's id.
     ///
     /// # Errors
-    /// `INTERNAL` if the module does not declare that it publishes events of this type; `INVALID_ARGUMENT` if the event is larger than [`LARGEST_EVENT`] or its
-    /// key longer than [`LONGEST_KEY`].
+    /// `INTERNAL` if the module does not declare that it publishes events of this type; `INVALID_ARGUMENT` if the event is larger than [`LARGEST_EVENT`], or its
+    /// key longer than [`LONGEST_KEY`] or with characters that no broker carries, such as a line's end.
     fn publish<E: Event>(&mut self, event: E) -> Result<Uuid>;
 
     /// As [`Publish::publish`], to be delivered at `due` and not before; among the messages of its key it takes its place then.
@@ -95,6 +96,10 @@ impl Message {
                 )));
             }
         }
+        check_text("its key", &key).map_err(|problem| {
+            let problem = format!("the key of {} cannot be carried: {}", E::TYPE, problem.why);
+            Error::invalid_argument(problem)
+        })?;
         let trace = Some(tx.caller().trace().to_string());
         let now = tx.caller().now();
         Ok(Self { id: message_id(now), key, data, created: micros(now), trace })

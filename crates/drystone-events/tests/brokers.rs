@@ -36,6 +36,7 @@ cases! {
     a_statement_that_fails_after_its_handler_holds_back_its_key_alone,
     a_refused_tenant_waits_and_the_others_go_on,
     a_scheduled_message_comes_when_it_is_due,
+    what_no_broker_carries_is_refused,
 }
 
 async fn what_is_published_is_applied_once_and_in_order(world: World) {
@@ -77,6 +78,15 @@ async fn nothing_of_a_transaction_that_was_dropped_is_applied(world: World) {
     world.post("acme", "a", 1).await.unwrap();
     assert_eq!(world.applied_at_least("acme", 1).await, [("a".to_owned(), 1)]);
     running.stop().await;
+}
+
+async fn what_no_broker_carries_is_refused(world: World) {
+    let mut cx = world.cx("ledger", "acme");
+    let mut tx = world.ledger.begin(&mut cx).await.unwrap();
+    let error = tx.publish(Posted { account: "two\nlines".to_owned(), n: 1 }).unwrap_err();
+    assert!(error.message().contains("U+000A"), "{}", error.message());
+    let error = tx.publish(Posted { account: "x".repeat(2000), n: 1 }).unwrap_err();
+    assert!(error.message().contains("2000 bytes"), "{}", error.message());
 }
 
 async fn poison(world: &World, account: &str, poisoned: bool) {

@@ -41,7 +41,12 @@ async fn execute(world: &World, sql: &str, account: &str) {
 async fn held(world: &World, account: &str) -> i64 {
     let mut cx = world.cx("mirror", TENANT);
     let mut tx = world.mirror.read(&mut cx).await.unwrap();
-    tx.query("select count(*) from drystone_held where key = $1").bind((account,)).one::<(i64,)>().await.unwrap().0
+    tx.query("select count(*) from drystone_held where key = $1")
+        .bind((account,))
+        .one::<(i64,)>()
+        .await
+        .unwrap()
+        .0
 }
 
 /// The process that delivers may end between the commit that holds a message back and the moment at which the consumer would have noted that it is to be tried again.
@@ -54,7 +59,8 @@ async fn what_is_held_is_tried_again_though_the_delivery_was_dropped(on: On) {
     let round = std::cell::Cell::new(0);
     let deliver = || {
         round.set(round.get() + 1);
-        let (world, consumer, tenant, account) = (&world, &consumer, &tenant, format!("poisoned{}", round.get()));
+        let (world, consumer, tenant, account) =
+            (&world, &consumer, &tenant, format!("poisoned{}", round.get()));
         async move {
             execute(world, "insert into poison (account) values ($1)", &account).await;
             consumer.accept(tenant, &[message(&account)]).await.unwrap();

@@ -29,7 +29,7 @@ const ELSEWHERE: Duration = or_in_haste(Duration::from_secs(2), Duration::from_m
 /// How long a drained pump waits before it stores its position, since more may come at once.
 const SAVE_AFTER: Duration = Duration::from_millis(200);
 /// How often an idle pump's claim is renewed.
-const RENEW: Duration = or_in_haste(Duration::from_secs(4), Duration::from_millis(300));
+const RENEW: Duration = or_in_haste(Duration::from_secs(4), Duration::from_millis(100));
 
 /// Settles what is published, and tells the pumps.
 pub(super) async fn settle(parts: Arc<Parts>, settled: watch::Sender<i64>) {

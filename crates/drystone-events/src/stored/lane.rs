@@ -13,7 +13,7 @@ use crate::engine::{Claim, Mark, Outbox, Progress, Scan};
 use crate::failpoint::or_in_haste;
 
 /// How long a claim on PostgreSQL lives unless it is renewed.
-pub(crate) const CLAIM_LIVES: Duration = or_in_haste(Duration::from_secs(15), Duration::from_secs(1));
+pub(crate) const CLAIM_LIVES: Duration = or_in_haste(Duration::from_secs(15), Duration::from_millis(300));
 
 const BACK: &str = "select seq from drystone_outbox where seq <= $1 order by seq desc limit 1 offset $2";
 

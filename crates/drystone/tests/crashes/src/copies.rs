@@ -120,7 +120,8 @@ impl Mirror for MirrorService {
     }
 
     async fn get_held(&self, cx: &mut Context, _: GetHeldRequest) -> Result<Held> {
-        let counts = "select count(*), cast(coalesce(sum(case when state = 'parked' then 1 else 0 end), 0) as bigint)
+        let counts =
+            "select count(*), cast(coalesce(sum(case when state = 'parked' then 1 else 0 end), 0) as bigint)
             from drystone_held";
         let mut tx = self.0.read(cx).await?;
         let (messages, parked) = tx.query(counts).one::<(i64, i64)>().await?;

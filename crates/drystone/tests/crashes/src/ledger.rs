@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crashes_api::{
-    ArmLedgerRequest, ArmLedgerResponse, Books, Entry, GetBooksRequest, GetLagRequest, Lag, Ledger, LedgerServer,
-    PostRequest, Posted, Posting, Pump, Reminded,
+    ArmLedgerRequest, ArmLedgerResponse, Books, Entry, GetBooksRequest, GetLagRequest, Lag, Ledger,
+    LedgerServer, PostRequest, Posted, Posting, Pump, Reminded,
 };
 use drystone::prelude::*;
 use drystone::store::Dialect;
@@ -59,7 +59,9 @@ impl Ledger for LedgerService {
             .all()
             .await?;
         let published: Vec<(String, Vec<u8>)> = tx
-            .query("select type, data from drystone_outbox where substr(key, 1, length($1)) = $1 order by seq")
+            .query(
+                "select type, data from drystone_outbox where substr(key, 1, length($1)) = $1 order by seq",
+            )
             .bind((&req.prefix,))
             .all()
             .await?;
@@ -73,8 +75,10 @@ impl Ledger for LedgerService {
     async fn get_lag(&self, cx: &mut Context, _: GetLagRequest) -> Result<Lag> {
         let mut tx = self.store.read(cx).await?;
         let (scheduled,) = tx.query("select count(*) from drystone_scheduled").one::<(i64,)>().await?;
-        let (last, messages) =
-            tx.query("select coalesce(max(seq), 0), count(*) from drystone_outbox").one::<(i64, i64)>().await?;
+        let (last, messages) = tx
+            .query("select coalesce(max(seq), 0), count(*) from drystone_outbox")
+            .one::<(i64, i64)>()
+            .await?;
         drop(tx);
         let pumps = self.pumps(cx).await?;
         Ok(Lag { scheduled: small(scheduled), last: small(last), messages: small(messages), pumps })
@@ -102,7 +106,10 @@ async fn write(tx: &mut Tx<'_>, account: &str, req: &PostRequest) -> Result<()> 
     let n = match tx.query(counted).bind((account,)).optional::<(i64,)>().await? {
         Some((n,)) => n,
         None => {
-            tx.query("insert into accounts (account, last) values ($1, 1)").bind((account,)).execute().await?;
+            tx.query("insert into accounts (account, last) values ($1, 1)")
+                .bind((account,))
+                .execute()
+                .await?;
             1
         }
     };

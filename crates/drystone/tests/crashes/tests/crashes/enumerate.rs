@@ -26,8 +26,12 @@ fn sides_of(point: &str, by: By) -> &'static [Side] {
 /// Why nobody comes by a failpoint here, if that is so.
 fn why_not(point: &str, shape: Shape, by: By) -> Option<&'static str> {
     match point {
-        "stream.appended" | "stream.read" | "stream.advanced" if by == By::Call => Some("belongs to an outside broker"),
-        "delivery.answered" if by == By::Nats || shape == Shape::Whole => Some("belongs to the push between processes"),
+        "stream.appended" | "stream.read" | "stream.advanced" if by == By::Call => {
+            Some("belongs to an outside broker")
+        }
+        "delivery.answered" if by == By::Nats || shape == Shape::Whole => {
+            Some("belongs to the push between processes")
+        }
         _ => None,
     }
 }
@@ -67,7 +71,11 @@ pub(crate) async fn every_failpoint(on: On, shape: Shape, by: By) {
         let mut passings = Vec::new();
         for kill in kills(point, on, shape, by) {
             let Some(verdict) = rounds.kill(kill).await else {
-                panic!("nobody comes by {point} for the {}. time: {kill:?}\n{}", kill.nth, rounds.site.said());
+                panic!(
+                    "nobody comes by {point} for the {}. time: {kill:?}\n{}",
+                    kill.nth,
+                    rounds.site.said()
+                );
             };
             if !verdict.is_clean() {
                 wrong.push(format!("{kill:?}: {verdict}"));

@@ -43,7 +43,12 @@ impl Load {
             Post { accounts: &[&bad], count: 2, ..Post::default() },
             Post { accounts: &["a", &bad], count: 1, ..Post::default() },
         ];
-        TENANTS.iter().flat_map(|tenant| posts.map(|post| (*tenant, post))).enumerate().map(|(at, (tenant, post))| self.post(tenant, at, post)).collect()
+        TENANTS
+            .iter()
+            .flat_map(|tenant| posts.map(|post| (*tenant, post)))
+            .enumerate()
+            .map(|(at, (tenant, post))| self.post(tenant, at, post))
+            .collect()
     }
 
     /// Writers of the same keys and of others, of which every third takes its time between its numbers and its commit.
@@ -54,7 +59,15 @@ impl Load {
             let hold_ms = if at % 3 == 0 { 400 } else { 0 };
             (at, [&**account], hold_ms)
         });
-        posts.map(|(at, account, hold_ms)| self.post(TENANTS[at % 2], at, Post { accounts: &account, count: 2, hold_ms, ..Post::default() })).collect()
+        posts
+            .map(|(at, account, hold_ms)| {
+                self.post(
+                    TENANTS[at % 2],
+                    at,
+                    Post { accounts: &account, count: 2, hold_ms, ..Post::default() },
+                )
+            })
+            .collect()
     }
 
     fn post(&mut self, tenant: &'static str, at: usize, post: Post<'_>) -> Call {
@@ -63,11 +76,18 @@ impl Load {
         let text = format!("{} {key}", if refuse { "refused" } else { "kept" });
         let entries = if refuse { 0 } else { accounts.len() * count };
         self.expected.insert((tenant, text.clone()), entries);
-        let accounts: Vec<String> = accounts.iter().map(|account| format!("{}{account}", self.prefix)).collect();
+        let accounts: Vec<String> =
+            accounts.iter().map(|account| format!("{}{account}", self.prefix)).collect();
         let body = serde_json::json!({
             "accounts": accounts, "text": text, "count": count, "refuse": refuse, "later": later, "holdMs": hold_ms,
         });
-        Call { tenant, path: "/v1/postings", key, body: body.to_string(), status: if refuse { 400 } else { 200 } }
+        Call {
+            tenant,
+            path: "/v1/postings",
+            key,
+            body: body.to_string(),
+            status: if refuse { 400 } else { 200 },
+        }
     }
 
     /// Calls that make the mirror's handler fail for the bad accounts of this round, or succeed again.
@@ -96,7 +116,9 @@ impl Load {
     pub(crate) fn wrong(&self, tenant: &str, written: &[Entry]) -> usize {
         let of_tenant = self.expected.iter().filter(|((of, _), _)| *of == tenant);
         of_tenant
-            .filter(|((_, text), count)| written.iter().filter(|entry| entry.text == *text).count() != **count)
+            .filter(|((_, text), count)| {
+                written.iter().filter(|entry| entry.text == *text).count() != **count
+            })
             .count()
     }
 }

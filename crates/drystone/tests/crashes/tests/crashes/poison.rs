@@ -21,7 +21,11 @@ impl Rounds {
                 if now == (messages, parked) {
                     break;
                 }
-                assert!(began.elapsed() < PATIENCE, "{tenant}: {now:?} are held and parked\n{}", self.site.said());
+                assert!(
+                    began.elapsed() < PATIENCE,
+                    "{tenant}: {now:?} are held and parked\n{}",
+                    self.site.said()
+                );
                 pause().await;
             }
         }

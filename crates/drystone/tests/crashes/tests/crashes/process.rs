@@ -65,7 +65,11 @@ impl Process {
             if let Some(rest) = self.said.after(text) {
                 return rest;
             }
-            assert!(began.elapsed() < PATIENCE, "the process never said {text:?}; it said:\n{}", self.said.all());
+            assert!(
+                began.elapsed() < PATIENCE,
+                "the process never said {text:?}; it said:\n{}",
+                self.said.all()
+            );
             pause().await;
         }
     }
@@ -94,5 +98,5 @@ impl Drop for Process {
 
 /// Between two looks at something that another process does.
 pub(crate) async fn pause() {
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
 }

@@ -58,7 +58,7 @@ impl Rounds {
 
     /// As [`Rounds::kill`], of an application that is known to be broken: what is lost or held there never comes, and is not waited for as long.
     pub(crate) async fn kill_briefly(&mut self, kill: Kill) -> Verdict {
-        self.patience = Duration::from_secs(8);
+        self.patience = Duration::from_secs(4);
         self.kill(kill).await.expect("the failpoint is reached")
     }
 
@@ -98,10 +98,14 @@ impl Rounds {
     }
 
     /// A load without a kill.
-    pub(crate) async fn undisturbed(&mut self, calls: impl FnOnce(&mut Load) -> Vec<Call>) -> Verdict {
+    pub(crate) async fn undisturbed(
+        &mut self,
+        calls: impl FnOnce(&mut Load) -> Vec<Call>,
+        patience: Duration,
+    ) -> Verdict {
         self.rounds += 1;
         let mut load = Load::new(self.rounds);
-        self.patience = Duration::from_secs(20);
+        self.patience = patience;
         let unknown = self.send(calls(&mut load)).await.await;
         self.recover(&mut load, unknown).await
     }
@@ -140,6 +144,7 @@ impl Rounds {
         }
         let began = Instant::now();
         while !self.site.is_drained(true).await && began.elapsed() < self.patience {
+            pause().await;
             pause().await;
         }
         let verdict = self.verdict(load).await;
@@ -191,7 +196,10 @@ impl Drive<'_> {
                 return true;
             }
             // Everything is carried, and stored as carried; then what was held back is tried with success.
-            if self.come_to_rest(false).await || self.perform(load.fail(false)).await || self.come_to_rest(true).await {
+            if self.come_to_rest(false).await
+                || self.perform(load.fail(false)).await
+                || self.come_to_rest(true).await
+            {
                 return true;
             }
         }

@@ -77,10 +77,16 @@ impl Site {
         ];
         env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         if shape == Shape::Split {
-            std::fs::write(dir.path().join("split.toml"), "[processes.copies]\nmodules = [\"mirror\", \"audit\"]\n")
-                .expect("the directory is there");
+            std::fs::write(
+                dir.path().join("split.toml"),
+                "[processes.copies]\nmodules = [\"mirror\", \"audit\"]\n",
+            )
+            .expect("the directory is there");
             for process in ["MAIN", "COPIES"] {
-                env.push((format!("DRYSTONE__PROCESSES__{process}__LISTEN"), format!("127.0.0.1:{}", free_port())));
+                env.push((
+                    format!("DRYSTONE__PROCESSES__{process}__LISTEN"),
+                    format!("127.0.0.1:{}", free_port()),
+                ));
             }
         }
         let nats = (by == By::Nats).then(|| {

@@ -57,13 +57,18 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// What one consumer made of what was published.
     pub(crate) fn of(written: &[Entry], published: &[Entry], applied: &[Entry]) -> Self {
-        let (committed, sent): (BTreeSet<_>, BTreeSet<_>) = (written.iter().collect(), published.iter().collect());
+        let (committed, sent): (BTreeSet<_>, BTreeSet<_>) =
+            (written.iter().collect(), published.iter().collect());
         let mut verdict = Self {
             messages: published.len(),
             unpublished: committed.difference(&sent).count(),
             ghosts: sent.difference(&committed).count() + published.len() - sent.len(),
             foreign: applied.iter().filter(|entry| !sent.contains(entry)).count(),
-            refused: [written, published, applied].concat().iter().filter(|e| e.text.starts_with("refused")).count(),
+            refused: [written, published, applied]
+                .concat()
+                .iter()
+                .filter(|e| e.text.starts_with("refused"))
+                .count(),
             ..Self::default()
         };
         let (published, applied) = (by_key(published), by_key(applied));
@@ -112,7 +117,18 @@ impl AddAssign for Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { messages, unpublished, ghosts, lost, twice, reordered, foreign, refused, wrong_calls, held } = self;
+        let Self {
+            messages,
+            unpublished,
+            ghosts,
+            lost,
+            twice,
+            reordered,
+            foreign,
+            refused,
+            wrong_calls,
+            held,
+        } = self;
         write!(
             f,
             "{messages} messages: {unpublished} unpublished, {ghosts} ghosts, {lost} lost, {twice} twice, {reordered} reordered, \
