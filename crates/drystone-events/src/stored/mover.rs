@@ -21,7 +21,7 @@ pub(crate) async fn move_due(
     // Deleting comes first, so that the transaction has its id before the messages have their numbers.
     const POSTGRES: &str = "with due as (
             delete from drystone_scheduled where (tenant, id) in
-                (select tenant, id from drystone_scheduled where due <= $1 order by due, id limit $2 for update skip locked)
+                (select tenant, id from drystone_scheduled where due <= $1 order by due, id limit $2 for update)
             returning *
         )
         insert into drystone_outbox (tenant, seq, id, type, key, data, created, trace)
