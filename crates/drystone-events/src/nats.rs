@@ -37,7 +37,7 @@ use connection::Connection;
 use stream::Spec;
 
 pub use arrival::{Arrival, Unreadable};
-pub use reader::{Batch, StreamReader};
+pub use reader::{Batch, Standing, StreamReader};
 pub use writer::{AppendError, AppendFailure, StreamWriter, Tail};
 
 /// How to reach NATS, and for whom.

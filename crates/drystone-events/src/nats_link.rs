@@ -3,11 +3,12 @@
 //! All lanes of the module write to one stream, one batch after another, each message behind the last. So what is in the stream is in order, a relay that lost its claim is
 //! refused, and a server that forgot is noticed: by the next message, and by looking now and then.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use drystone_call::{Error, Result, TenantId};
 use tokio::sync::{Mutex, watch};
+use uuid::Uuid;
 
 use crate::Envelope;
 use crate::engine::{Link, Mark};
@@ -21,34 +22,72 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(crate) struct NatsLink {
     stream: Arc<Stream>,
+    /// The incarnation of the stream, and where it ended when this lane last looked.
+    stood: Option<Tail>,
+    /// The last message of this lane.
     mark: Option<Mark>,
 }
 
 struct Stream {
+    module: String,
     writer: StreamWriter,
     /// Where the stream ends, as far as this process knows.
     tail: Mutex<Option<Tail>>,
+    /// How far it has ever been seen.
+    seen: std::sync::Mutex<Option<Tail>>,
+    /// Counts what every lane has to learn of.
+    changed: watch::Sender<u64>,
+}
+
+impl Stream {
+    /// Looks at the stream's end, and when it is not where it was seen before, lets every lane learn anew where it stands: also one that has nothing to write.
+    async fn look(&self) -> Result<Tail> {
+        let now = self.writer.tail().await?;
+        let before = self.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(now.clone());
+        if let Some(before) = before.filter(|before| before.mark != now.mark || now.last < before.last) {
+            tracing::warn!(target: "drystone::events", module = self.module, before = before.last, now = now.last,
+                "the broker has lost messages that it had acknowledged: they are sent again");
+            self.changed.send_modify(|count| *count += 1);
+        }
+        Ok(now)
+    }
+
+    /// Whether the stream has what a lane put into it last. If it has, it has everything before, for a stream loses its end and nothing else.
+    async fn has(&self, mark: &Mark, tail: &Tail) -> Result<bool> {
+        let (created, id) = mark.stream.split_once(' ').unwrap_or((&mark.stream, ""));
+        if created != tail.mark || mark.last > tail.last {
+            return Ok(false);
+        }
+        match Uuid::try_parse(id) {
+            Ok(id) if mark.last > 0 => self.writer.holds(mark.last, id).await,
+            _ => Ok(true),
+        }
+    }
+}
+
+/// What is remembered of a lane's last message: which stream it is in, where, and which it is.
+fn mark_of(created: &str, last: u64, id: Option<Uuid>) -> Mark {
+    let id = id.map_or_else(String::new, |id| id.to_string());
+    Mark { stream: format!("{created} {id}"), last }
 }
 
 impl NatsLink {
-    pub(crate) fn new(broker: &NatsBroker, module: &str) -> Self {
-        let stream = Stream { writer: broker.writer(module), tail: Mutex::default() };
-        Self { stream: Arc::new(stream), mark: None }
+    pub(crate) fn new(broker: &NatsBroker, module: &str, changed: watch::Sender<u64>) -> Self {
+        let (tail, seen) = (Mutex::default(), std::sync::Mutex::default());
+        let stream = Stream { module: module.to_owned(), writer: broker.writer(module), tail, seen, changed };
+        Self { stream: Arc::new(stream), stood: None, mark: None }
     }
 
-    /// Looks now and then whether the stream still has what it acknowledged, and counts in `changed` when it has not: every lane then learns anew where it stands,
-    /// also one that has nothing to write.
-    pub(crate) async fn watch(self, module: String, changed: watch::Sender<u64>) {
+    /// Looks now and then whether the stream still has what it acknowledged.
+    pub(crate) async fn watch(self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
+            // Nobody writes meanwhile, so that the end does not move under the look.
             let mut known = self.stream.tail.lock().await;
             let Some(before) = known.clone() else { continue };
-            let Ok(now) = self.stream.writer.tail().await else { continue };
-            if now.mark != before.mark || now.last < before.last {
-                tracing::warn!(target: "drystone::events", module, before = before.last, now = now.last,
-                    "the broker has lost messages that it had acknowledged");
+            let Ok(now) = self.stream.look().await else { continue };
+            if now != before {
                 *known = None;
-                changed.send_modify(|count| *count += 1);
             }
         }
     }
@@ -62,27 +101,31 @@ fn forgotten() -> Error {
 impl Link for NatsLink {
     async fn resume(&mut self, mark: Option<&Mark>) -> Result<u64> {
         let mut known = self.stream.tail.lock().await;
-        let tail = self.stream.writer.tail().await?;
-        let lost = match mark {
-            None => 0,
-            Some(mark) if mark.stream == tail.mark => mark.last.saturating_sub(tail.last),
-            Some(mark) => mark.last,
+        let tail = self.stream.look().await?;
+        let (lost, mark) = match mark {
+            Some(mark) if self.stream.has(mark, &tail).await? => (0, mark.clone()),
+            // All that the lane has put into it, for how much of that is gone cannot be told.
+            Some(mark) => (mark.last.max(1), mark_of(&tail.mark, 0, None)),
+            None => (0, mark_of(&tail.mark, 0, None)),
         };
-        self.mark = Some(Mark { stream: tail.mark.clone(), last: tail.last });
+        (self.mark, self.stood) = (Some(mark), Some(tail.clone()));
         *known = Some(tail);
         Ok(lost)
     }
 
     async fn carry(&mut self, batch: &[Envelope]) -> Result<Vec<TenantId>> {
         let mut known = self.stream.tail.lock().await;
-        let mine = self.mark.as_ref();
-        let is_same = |tail: &&mut Tail| mine.is_some_and(|mark| mark.stream == tail.mark && mark.last <= tail.last);
+        let is_same = |tail: &&mut Tail| {
+            self.stood.as_ref().is_some_and(|stood| stood.mark == tail.mark && stood.last <= tail.last)
+        };
         let Some(tail) = known.as_mut().filter(is_same) else { return Err(forgotten()) };
         match self.stream.writer.append(tail.last, batch).await {
             Ok(last) => {
                 failpoint("stream.appended");
                 tail.last = last;
-                self.mark = Some(Mark { stream: tail.mark.clone(), last });
+                self.stream.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(tail.clone());
+                self.mark = Some(mark_of(&tail.mark, last, batch.last().map(|message| message.id)));
+                self.stood = Some(tail.clone());
                 Ok(Vec::new())
             }
             Err(error) => {

@@ -159,9 +159,8 @@ impl Relay {
                     }
                 }
                 Way::Nats(broker) => {
-                    let link = NatsLink::new(broker, self.module());
-                    let changed = parts.changed.clone();
-                    spawn(Box::pin(link.clone().watch(self.module().to_owned(), changed)));
+                    let link = NatsLink::new(broker, self.module(), parts.changed.clone());
+                    spawn(Box::pin(link.clone().watch()));
                     match settled {
                         Some(settled) => {
                             releasing.push(tokio::spawn(postgres::pump_until(stop(), parts, at, link, settled)));

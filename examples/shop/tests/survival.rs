@@ -88,10 +88,15 @@ async fn what_was_acknowledged_is_there(on: On) {
                     let key = format!("r{round}w{worker}n{n}");
                     let headers = [("idempotency-key", key.as_str())];
                     let body = order("tea-assam", 1, "tok_visa");
-                    let Some(answer) = http.try_send("POST", "/v1/orders", &headers, &body).await else {
-                        return;
+                    let answer = loop {
+                        match http.try_send("POST", "/v1/orders", &headers, &body).await {
+                            None => return,
+                            Some(answer) if answer.status == 200 => break answer,
+                            // On a busy machine an answer may be late, and its key in use a moment longer.
+                            Some(answer) => assert!([409, 503, 504].contains(&answer.status), "{answer:?}"),
+                        }
+                        tokio::task::yield_now().await;
                     };
-                    assert_eq!(answer.status, 200, "{answer:?}");
                     acknowledged.lock().expect("no panic").insert(key, answer);
                 }
             }));

@@ -150,6 +150,12 @@ async fn wiring_that_does_not_fit_is_refused_with_names_and_remedy() {
     assert!(served_twice.contains("shop.users.v1.Users is served by `a` and by `b`"), "{served_twice}");
     let same_name = refusal(App::new("x").module(users::module()).module(Module::new("users"))).await;
     assert!(same_name.contains("two modules are named `users`"), "{same_name}");
+    let inventory_alone = refusal(App::new("x").module(inventory::module())).await;
+    assert!(
+        inventory_alone
+            .contains("`inventory` handles shop.orders.v1.OrderConfirmed, which no module publishes"),
+        "{inventory_alone}"
+    );
     let secret = Module::new("a").wire(|w| {
         w.secret("api");
     });

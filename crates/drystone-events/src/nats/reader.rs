@@ -36,6 +36,8 @@ const BYTES: usize = 8 * 1024 * 1024;
 pub struct Batch {
     /// Which stream it is: another one of the same name, made after the first was lost, has another.
     pub mark: String,
+    /// Grows when reading begins anew, as after a connection that broke: what the stream had before may be something else by now.
+    pub generation: u64,
     /// The messages, each with its number in the stream. It begins below the number that was asked for if the stream ends further below: the server has
     /// lost its end since.
     pub messages: Vec<(u64, Arrival)>,
@@ -49,6 +51,18 @@ pub struct StreamReader {
     module: Option<String>,
     codec: Codec,
     attached: Option<Attached>,
+    generation: u64,
+}
+
+/// What stands at a number of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which stream it is, as in [`Batch::mark`].
+    pub mark: String,
+    /// The number of the oldest message that is still there.
+    pub first: u64,
+    /// When the message was stored, to the nanosecond; `None` if it is not there.
+    pub time: Option<String>,
 }
 
 /// What was agreed with the server.
@@ -84,13 +98,24 @@ enum Came {
 
 impl StreamReader {
     pub(super) fn new(connection: Arc<Connection>, spec: Spec, module: Option<String>, codec: Codec) -> Self {
-        Self { connection, spec, module, codec, attached: None }
+        Self { connection, spec, module, codec, attached: None, generation: 0 }
     }
 
     /// The stream's name.
     #[must_use]
     pub fn stream(&self) -> &str {
         &self.spec.name
+    }
+
+    /// What stands at a number: whoever remembers it can tell later whether the stream still has it.
+    ///
+    /// # Errors
+    /// As [`StreamReader::read`].
+    pub async fn standing(&self, number: u64) -> Result<Standing> {
+        let info = self.connection.ensure(&self.spec).await?;
+        let entry = if number == 0 { None } else { self.connection.entry(&self.spec, number).await? };
+        let time = entry.map(|entry| entry.time);
+        Ok(Standing { mark: info.created, first: info.state.first_seq, time })
     }
 
     /// Messages from the number `from` on, `limit` at most and in order. Waits for the first for about two seconds, and gives none if none
@@ -106,7 +131,10 @@ impl StreamReader {
             {
                 attached
             }
-            _ => self.attach(from).await?,
+            _ => {
+                self.generation += 1;
+                self.attach(from).await?
+            }
         };
         self.fill(attached, limit.clamp(1, MOST)).await
     }
@@ -157,7 +185,7 @@ impl StreamReader {
     async fn fill(&mut self, mut attached: Attached, limit: usize) -> Result<Batch> {
         let connection = Arc::clone(&self.connection);
         let until = Instant::now() + LONG;
-        let mut batch = Batch { mark: attached.mark.clone(), messages: Vec::new() };
+        let mut batch = Batch { mark: attached.mark.clone(), generation: self.generation, messages: Vec::new() };
         let mut bytes = 0;
         while batch.messages.len() < limit && bytes < BYTES {
             if attached.outstanding == 0 {

@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use async_nats::jetstream::context::RequestErrorKind;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use drystone_call::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +24,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// The server's codes for a stream that is not there, and for one that is.
 const NOT_FOUND: u64 = 10059;
 const NAME_IN_USE: u64 = 10058;
+/// The server's code for a message that is not there.
+const NO_MESSAGE: u64 = 10037;
 
 /// A stream as Drystone wants it.
 #[derive(Clone, Debug)]
@@ -84,7 +88,33 @@ pub(super) struct Info {
 /// What is in a stream.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct State {
+    #[serde(default)]
+    pub(super) first_seq: u64,
     pub(super) last_seq: u64,
+}
+
+/// One message as the stream has it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Entry {
+    /// When the server stored it, to the nanosecond.
+    pub(super) time: String,
+    /// Its headers, in base64.
+    #[serde(default)]
+    hdrs: String,
+}
+
+impl Entry {
+    /// Whether a header says this.
+    pub(super) fn says(&self, text: &str) -> bool {
+        let headers = STANDARD.decode(&self.hdrs).unwrap_or_default();
+        headers.windows(text.len().max(1)).any(|part| part == text.as_bytes())
+    }
+}
+
+/// What the server answers when it is asked for a message.
+#[derive(Deserialize)]
+struct Found {
+    message: Entry,
 }
 
 /// An answer of the server.
@@ -147,6 +177,16 @@ impl Connection {
         }
         self.keep_long_enough(spec, &info).await?;
         Ok(info)
+    }
+
+    /// The message of a number; `None` if the stream does not have it.
+    pub(super) async fn entry(&self, spec: &Spec, number: u64) -> Result<Option<Entry>> {
+        let what = format!("STREAM.MSG.GET.{}", spec.name);
+        match self.ask::<Found>(&what, &json!({ "seq": number })).await? {
+            Answer::Given(Found { message }) => Ok(Some(message)),
+            Answer::Refused { error } if [NO_MESSAGE, NOT_FOUND].contains(&error.err_code) => Ok(None),
+            Answer::Refused { error } => Err(self.refused(spec, &error)),
+        }
     }
 
     /// Lengthens what the stream keeps if it is too short; an operator may have set it longer.

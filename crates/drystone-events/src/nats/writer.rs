@@ -129,6 +129,18 @@ impl StreamWriter {
         Ok(Tail { mark: info.created, last: info.state.last_seq })
     }
 
+    /// Whether the message of a number is still the one with this id, or has reached the end of its time. A stream that has lost its end and grown again has
+    /// another one there.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if the server does not answer.
+    pub async fn holds(&self, number: u64, id: Uuid) -> Result<bool> {
+        match self.connection.entry(&self.spec, number).await? {
+            Some(entry) => Ok(entry.says(&id.to_string())),
+            None => Ok(number < self.connection.ensure(&self.spec).await?.state.first_seq),
+        }
+    }
+
     /// Appends a batch behind the message of number `after`, and gives the number of its last message.
     ///
     /// # Errors

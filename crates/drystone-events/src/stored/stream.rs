@@ -17,7 +17,7 @@ use crate::Envelope;
 use crate::engine::{Claim, Outbox, Progress, Scan};
 use crate::failpoint::failpoint;
 use crate::metrics::ConsumerMetrics;
-use crate::nats::{Arrival, Batch, StreamReader};
+use crate::nats::{Arrival, Batch, Standing, StreamReader};
 
 /// How many messages are read from the stream at once.
 const LIMIT: usize = 256;
@@ -38,6 +38,8 @@ struct State {
     /// The incarnation that positions count in.
     mark: Option<String>,
     epoch: i64,
+    /// The reader's, when the claim was taken.
+    generation: u64,
     /// The number behind which the next message stands.
     after: i64,
     /// What was read and is not handed on yet.
@@ -54,7 +56,7 @@ impl StreamLane {
         metrics: Arc<ConsumerMetrics>,
     ) -> Self {
         let [reader, behind] = readers;
-        let state = State { reader, behind, mark: None, epoch: 0, after: 0, peeked: Vec::new() };
+        let state = State { reader, behind, mark: None, epoch: 0, generation: 0, after: 0, peeked: Vec::new() };
         Self { store: store.shared(), home, owner, metrics, state: Mutex::new(state) }
     }
 
@@ -88,6 +90,33 @@ impl StreamLane {
         };
         Ok(changed == 1)
     }
+
+    /// Stores that everything is to be read again, by the tenants that were refused too; `false` if the claim is no longer the newest.
+    async fn begin_anew(&self, pump: &str, epoch: i64, mark: &str) -> Result<bool> {
+        const ANEW: &str = "update drystone_pumps set position = 0 where substr(name, 1, length($1) + 1) = $1 || '@'";
+        let mut cx = self.context()?;
+        let mut tx = self.store.begin(&mut cx).await?;
+        let nothing = format!("{mark} ");
+        if !self.put(&mut tx, pump, epoch, 0, Some(&nothing)).await? {
+            return Ok(false);
+        }
+        tx.query(ANEW).bind((pump,)).execute().await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+/// What is stored with a position: which stream it counts in, and which message stood there.
+fn stored(standing: &Standing) -> String {
+    format!("{} {}", standing.mark, standing.time.as_deref().unwrap_or_default())
+}
+
+/// Whether a position still counts: the same message stands there, or nothing can stand there any more because its time is over. A stream that has lost its end and
+/// grown again has another message there.
+fn is_as_stored(standing: &Standing, position: i64, stored: Option<&str>) -> bool {
+    let Some((mark, time)) = stored.and_then(|stored| stored.split_once(' ')) else { return position == 0 };
+    let is_over = position.cast_unsigned() < standing.first;
+    mark == standing.mark && (position == 0 || is_over || standing.time.as_deref() == Some(time))
 }
 
 /// Positions count in another stream now.
@@ -108,7 +137,9 @@ impl Outbox for StreamLane {
             let batch = state.reader.read(from, LIMIT).await?;
             failpoint("stream.read");
             let first = batch.messages.first().map(|(number, _)| *number);
-            if state.mark.as_deref() != Some(&*batch.mark) || first.is_some_and(|first| first < from) {
+            // After a connection that broke, what was read behind the stored position may be something else by now.
+            let is_same = state.mark.as_deref() == Some(&*batch.mark) && state.generation == batch.generation;
+            if !is_same || first.is_some_and(|first| first < from) {
                 state.mark = None;
                 return Err(moved());
             }
@@ -166,26 +197,37 @@ impl Outbox for StreamLane {
             .map(|(tenant, position)| Ok((TenantId::new(&tenant)?, position)))
             .collect::<Result<Vec<_>>>()?;
         tx.commit().await?;
-        let batch = state.reader.read(position.cast_unsigned() + 1, LIMIT).await?;
-        let first = batch.messages.first().map(|(number, _)| number.cast_signed());
-        if mark.as_deref() != Some(&*batch.mark) {
+        let standing = state.reader.standing(position.cast_unsigned()).await?;
+        if !is_as_stored(&standing, position, mark.as_deref()) {
             position = 0;
             stalled.iter_mut().for_each(|(_, position)| *position = 0);
-        } else if let Some(first) = first.filter(|first| *first <= position) {
-            position = first - 1;
-            stalled.iter_mut().for_each(|(_, position)| *position = first.min(*position));
+            if !self.begin_anew(pump, epoch, &standing.mark).await? {
+                return Ok(None);
+            }
         }
-        // What was read may stand elsewhere in the stream than what is wanted now.
-        state.peeked = Vec::new();
-        (state.after, state.epoch, state.mark) = (position, epoch, Some(batch.mark));
+        let batch = state.reader.read(position.cast_unsigned() + 1, LIMIT).await?;
+        if batch.mark != standing.mark || batch.messages.first().is_some_and(|(first, _)| first.cast_signed() <= position) {
+            return Err(moved());
+        }
+        state.generation = batch.generation;
+        state.after = batch.messages.last().map_or(position, |(number, _)| number.cast_signed());
+        (state.epoch, state.mark) = (epoch, Some(standing.mark));
+        state.peeked = self.messages(batch);
         Ok(Some(Claim { epoch, progress: progress(position, None, None), stalled }))
     }
 
     async fn advance(&self, pump: &str, epoch: i64, to: &Progress) -> Result<bool> {
-        let mark = self.state.lock().await.mark.clone();
+        let standing = {
+            let state = self.state.lock().await;
+            let standing = state.reader.standing(to.position.cast_unsigned()).await?;
+            if state.mark.as_deref() != Some(&*standing.mark) {
+                return Err(moved());
+            }
+            standing
+        };
         let mut cx = self.context()?;
         let mut tx = self.store.begin(&mut cx).await?;
-        let stored = self.put(&mut tx, pump, epoch, to.position, mark.as_deref()).await?;
+        let stored = self.put(&mut tx, pump, epoch, to.position, Some(&stored(&standing))).await?;
         tx.commit().await?;
         failpoint("stream.advanced");
         Ok(stored)

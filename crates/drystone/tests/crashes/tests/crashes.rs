@@ -23,44 +23,29 @@ mod verdict;
 use enumerate::every_failpoint;
 use site::{By, On, Shape};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_whole_by_calls_on_sqlite() {
-    every_failpoint(On::Sqlite, Shape::Whole, By::Call).await;
+/// Whole and split side by side: they mostly wait for processes to begin.
+async fn every_failpoint_whole_and_split(on: On, by: By) {
+    tokio::join!(every_failpoint(on, Shape::Whole, by), every_failpoint(on, Shape::Split, by));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_split_by_calls_on_sqlite() {
-    every_failpoint(On::Sqlite, Shape::Split, By::Call).await;
+async fn every_failpoint_by_calls_on_sqlite() {
+    every_failpoint_whole_and_split(On::Sqlite, By::Call).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_whole_by_nats_on_sqlite() {
-    every_failpoint(On::Sqlite, Shape::Whole, By::Nats).await;
+async fn every_failpoint_by_nats_on_sqlite() {
+    every_failpoint_whole_and_split(On::Sqlite, By::Nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_split_by_nats_on_sqlite() {
-    every_failpoint(On::Sqlite, Shape::Split, By::Nats).await;
+async fn every_failpoint_by_calls_on_postgres() {
+    every_failpoint_whole_and_split(On::Postgres, By::Call).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_whole_by_calls_on_postgres() {
-    every_failpoint(On::Postgres, Shape::Whole, By::Call).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_split_by_calls_on_postgres() {
-    every_failpoint(On::Postgres, Shape::Split, By::Call).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_whole_by_nats_on_postgres() {
-    every_failpoint(On::Postgres, Shape::Whole, By::Nats).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_failpoint_split_by_nats_on_postgres() {
-    every_failpoint(On::Postgres, Shape::Split, By::Nats).await;
+async fn every_failpoint_by_nats_on_postgres() {
+    every_failpoint_whole_and_split(On::Postgres, By::Nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
