@@ -22,8 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(crate) struct NatsLink {
     stream: Arc<Stream>,
-    /// The incarnation of the stream, and where it ended when this lane last looked.
-    stood: Option<Tail>,
+    /// How often the stream had lost its end when this lane last made sure that it has its messages.
+    losses: Option<u64>,
     /// The last message of this lane.
     mark: Option<Mark>,
 }
@@ -33,8 +33,8 @@ struct Stream {
     writer: StreamWriter,
     /// Where the stream ends, as far as this process knows.
     tail: Mutex<Option<Tail>>,
-    /// How far it has ever been seen.
-    seen: std::sync::Mutex<Option<Tail>>,
+    /// Where it was last seen to end, and how often that was before where it had ended.
+    seen: std::sync::Mutex<(Option<Tail>, u64)>,
     /// Counts what every lane has to learn of.
     changed: watch::Sender<u64>,
 }
@@ -43,13 +43,20 @@ impl Stream {
     /// Looks at the stream's end, and when it is not where it was seen before, lets every lane learn anew where it stands: also one that has nothing to write.
     async fn look(&self) -> Result<Tail> {
         let now = self.writer.tail().await?;
-        let before = self.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(now.clone());
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = seen.0.replace(now.clone());
         if let Some(before) = before.filter(|before| before.mark != now.mark || now.last < before.last) {
+            seen.1 += 1;
             tracing::warn!(target: "drystone::events", module = self.module, before = before.last, now = now.last,
                 "the broker has lost messages that it had acknowledged: they are sent again");
             self.changed.send_modify(|count| *count += 1);
         }
+        drop(seen);
         Ok(now)
+    }
+
+    fn losses(&self) -> u64 {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
     /// Whether the stream has what a lane put into it last. If it has, it has everything before, for a stream loses its end and nothing else.
@@ -75,7 +82,7 @@ impl NatsLink {
     pub(crate) fn new(broker: &NatsBroker, module: &str, changed: watch::Sender<u64>) -> Self {
         let (tail, seen) = (Mutex::default(), std::sync::Mutex::default());
         let stream = Stream { module: module.to_owned(), writer: broker.writer(module), tail, seen, changed };
-        Self { stream: Arc::new(stream), stood: None, mark: None }
+        Self { stream: Arc::new(stream), losses: None, mark: None }
     }
 
     /// Looks now and then whether the stream still has what it acknowledged.
@@ -108,24 +115,22 @@ impl Link for NatsLink {
             Some(mark) => (mark.last.max(1), mark_of(&tail.mark, 0, None)),
             None => (0, mark_of(&tail.mark, 0, None)),
         };
-        (self.mark, self.stood) = (Some(mark), Some(tail.clone()));
+        (self.mark, self.losses) = (Some(mark), Some(self.stream.losses()));
         *known = Some(tail);
         Ok(lost)
     }
 
     async fn carry(&mut self, batch: &[Envelope]) -> Result<Vec<TenantId>> {
         let mut known = self.stream.tail.lock().await;
-        let is_same = |tail: &&mut Tail| {
-            self.stood.as_ref().is_some_and(|stood| stood.mark == tail.mark && stood.last <= tail.last)
-        };
-        let Some(tail) = known.as_mut().filter(is_same) else { return Err(forgotten()) };
+        // Another lane may have noticed a loss and filled the stream up again since.
+        let is_sure = self.losses == Some(self.stream.losses());
+        let Some(tail) = known.as_mut().filter(|_| is_sure) else { return Err(forgotten()) };
         match self.stream.writer.append(tail.last, batch).await {
             Ok(last) => {
                 failpoint("stream.appended");
                 tail.last = last;
-                self.stream.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(tail.clone());
+                self.stream.seen.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(tail.clone());
                 self.mark = Some(mark_of(&tail.mark, last, batch.last().map(|message| message.id)));
-                self.stood = Some(tail.clone());
                 Ok(Vec::new())
             }
             Err(error) => {
