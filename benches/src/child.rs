@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::events::backlog;
 use crate::recorder::Recorder;
 use crate::suites::Failure;
-use crate::events::backlog;
 use crate::{bare, calls, prices, tenants};
 
 /// The variable that says what a process started by this program does, and with which recorder: `prices/off`.

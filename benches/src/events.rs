@@ -79,8 +79,12 @@ pub(crate) struct By {
 impl By {
     const SQLITE: Self = Self { on: On::Sqlite, nats: false };
     const POSTGRES: Self = Self { on: On::Postgres, nats: false };
-    const ALL: [Self; 4] =
-        [Self::SQLITE, Self { nats: true, ..Self::SQLITE }, Self::POSTGRES, Self { nats: true, ..Self::POSTGRES }];
+    const ALL: [Self; 4] = [
+        Self::SQLITE,
+        Self { nats: true, ..Self::SQLITE },
+        Self::POSTGRES,
+        Self { nats: true, ..Self::POSTGRES },
+    ];
 
     fn name(self) -> String {
         format!("{}, {}", self.on.name(), if self.nats { "NATS" } else { "embedded" })
@@ -308,10 +312,18 @@ fn float(count: u64) -> f64 {
 }
 
 fn report(rounds: &Rounds, plan: &Plan) -> String {
-    let mut storm =
-        Table::new(&["64 publishers", "applied/s", "CPU µs: process", "servers", "behind at the end", "p50 ms", "p99 ms"]);
+    let mut storm = Table::new(&[
+        "64 publishers",
+        "applied/s",
+        "CPU µs: process",
+        "servers",
+        "behind at the end",
+        "p50 ms",
+        "p99 ms",
+    ]);
     let mut calm = Table::new(&["200 a second", "p50 ms", "p99 ms"]);
-    let mut drain = Table::new(&["drained", "events/s", "CPU µs: process", "servers", "together", "rate beside by hand"]);
+    let mut drain =
+        Table::new(&["drained", "events/s", "CPU µs: process", "servers", "together", "rate beside by hand"]);
     let median = |what: &str, name: &str| rounds.median(&format!("{what} {name}"));
     for by in By::ALL {
         let name = format!("storm {}", by.name());
@@ -325,7 +337,10 @@ fn report(rounds: &Rounds, plan: &Plan) -> String {
         ];
         storm.row(&by.name(), &cells);
         let name = format!("calm {}", by.name());
-        calm.row(&by.name(), &[format!("{:.1}", median("p50", &name)), format!("{:.1}", median("p99", &name))]);
+        calm.row(
+            &by.name(),
+            &[format!("{:.1}", median("p50", &name)), format!("{:.1}", median("p99", &name))],
+        );
     }
     for (side, _) in SIDES {
         let name = format!("drain {side}");
@@ -335,13 +350,17 @@ fn report(rounds: &Rounds, plan: &Plan) -> String {
             format!("{:.1}", median("process", &name)),
             format!("{:.1}", median("servers", &name)),
             format!("{:.1}", median("cpu", &name)),
-            format!("{:.0} %", 100.0 * rounds.ratio(&format!("rate {name}"), &format!("rate drain {by_hand}"))),
+            format!(
+                "{:.0} %",
+                100.0 * rounds.ratio(&format!("rate {name}"), &format!("rate drain {by_hand}"))
+            ),
         ];
         drain.row(side, &cells);
     }
     let goal = |name: &str, goal: f64| {
         let rate = median("rate", &format!("drain {name}"));
-        let (verdict, on) = (if rate >= goal { "met" } else { "missed" }, name.split(':').next().unwrap_or(name));
+        let (verdict, on) =
+            (if rate >= goal { "met" } else { "missed" }, name.split(':').next().unwrap_or(name));
         format!("{on}: {rate:.0} of {goal:.0} events/s, goal {verdict}.")
     };
     format!(
@@ -364,7 +383,10 @@ mod tests {
     fn a_latency_is_taken_by_message_and_an_early_one_is_zero() {
         let (now, one) = (Instant::now(), Duration::from_millis(1));
         let order = |name: &str, at| (name.to_owned(), at);
-        let latency = Latency::of(&[order("a", now), order("b", now + 2 * one)], &[order("b", now + one), order("a", now + 5 * one)]);
+        let latency = Latency::of(
+            &[order("a", now), order("b", now + 2 * one)],
+            &[order("b", now + one), order("a", now + 5 * one)],
+        );
         let latency = latency.unwrap();
         assert!((latency.p99 - 5.0).abs() < 1e-9, "{}", latency.p99);
         let early = Latency::of(&[order("b", now + one)], &[order("b", now)]).unwrap();

@@ -60,6 +60,9 @@ pub(crate) fn run(what: &str) -> Result<(), Failure> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(async { events::Bench::start(data.path()).await?.profile(on, count).await })
         }
-        _ => Err(format!("{what:?} is not calls, rest, transactions, postgres, events or events-postgres").into()),
+        _ => {
+            Err(format!("{what:?} is not calls, rest, transactions, postgres, events or events-postgres")
+                .into())
+        }
     }
 }

@@ -134,7 +134,10 @@ mod tests {
             |chosen: Vec<(&'static str, Suite)>| chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(chosen(&["rest", "calls"]).unwrap()), ["rest", "calls"]);
         let usual = names(chosen(&[]).unwrap());
-        assert!(usual.contains(&"memory") && !usual.contains(&"backlog") && !usual.contains(&"build"), "{usual:?}");
+        assert!(
+            usual.contains(&"memory") && !usual.contains(&"backlog") && !usual.contains(&"build"),
+            "{usual:?}"
+        );
         let error = chosen(&["cals"]).unwrap_err().to_string();
         assert!(error.contains("cals") && error.contains("calls"), "{error}");
     }

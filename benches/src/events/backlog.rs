@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::world::{On, Place, TENANTS, World, Writes, server};
 use super::SETTINGS;
+use super::world::{On, Place, TENANTS, World, Writes, server};
 use crate::child::{self, Role};
 use crate::cpu::megabytes;
 use crate::recorder::Recorder;
@@ -65,7 +65,8 @@ pub(crate) fn run(_: &Plan) -> Result<String, Failure> {
                 On::Sqlite => None,
                 On::Postgres => Some(server(data.path(), SETTINGS).await?),
             };
-            let url = started.as_ref().map(|(_, database)| (database.url.clone(), database.owner_url.clone()));
+            let url =
+                started.as_ref().map(|(_, database)| (database.url.clone(), database.owner_url.clone()));
             std::fs::write(data.path().join(PLACE), serde_json::to_vec(&Told { url })?)?;
             Ok::<_, Failure>(started)
         })?;
@@ -83,7 +84,11 @@ pub(crate) fn run(_: &Plan) -> Result<String, Failure> {
 
 fn act(role: Role, data: &Path) -> Result<Vec<u8>, Failure> {
     let output = child::command(role, Recorder::Lean, data)?.stderr(Stdio::inherit()).output()?;
-    if output.status.success() { Ok(output.stdout) } else { Err(format!("{role:?} ended with {}", output.status).into()) }
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(format!("{role:?} ended with {}", output.status).into())
+    }
 }
 
 fn place(data: &Path) -> Result<Place, Failure> {

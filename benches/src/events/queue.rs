@@ -105,9 +105,14 @@ impl Loop {
     pub(crate) fn fill(&mut self, count: usize) -> Result<(), Failure> {
         let tx = self.db.transaction()?;
         for n in (self.filled..).take(count) {
-            tx.prepare_cached("insert into jobs (id, type, key, data, created) values (?, ?, ?, ?, ?)")?.execute(
-                params![[7_u8; 16], "bench.orders.v1.OrderPlaced", format!("{n:036}"), [0x5a_u8; 52], n],
-            )?;
+            tx.prepare_cached("insert into jobs (id, type, key, data, created) values (?, ?, ?, ?, ?)")?
+                .execute(params![
+                    [7_u8; 16],
+                    "bench.orders.v1.OrderPlaced",
+                    format!("{n:036}"),
+                    [0x5a_u8; 52],
+                    n
+                ])?;
         }
         tx.commit()?;
         self.filled += i64::try_from(count)?;

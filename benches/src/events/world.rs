@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use drystone::store::{Location, Migrations, Migrator, Steps, StoreConfig};
-use drystone::{Code, Principal, TenantId, micros};
-use drystone::prelude::*;
-use drystone_call::{Event, Home};
 use drystone::events::nats::{NatsBroker, NatsConfig};
 use drystone::events::{
     Consumer, Handlers, Relay, RelayConfig, Retention, Schedule, Source, Subscription, Target, Way,
 };
+use drystone::prelude::*;
+use drystone::store::{Location, Migrations, Migrator, Steps, StoreConfig};
+use drystone::{Code, Principal, TenantId, micros};
+use drystone_call::{Event, Home};
 use drystone_testkit::{Database, Postgres};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -29,8 +29,8 @@ const PACK: &str = "insert into packed (order_id, sku, total) values ($1, $2, $3
 
 /// The tenants that events are spread over: the first alone, or all.
 pub(crate) const TENANTS: [&str; 16] = [
-    "acme", "bolt", "cork", "dune", "echo", "fern", "gale", "hull", "iris", "jade", "kiln", "loom", "moss", "nova",
-    "opal", "pine",
+    "acme", "bolt", "cork", "dune", "echo", "fern", "gale", "hull", "iris", "jade", "kiln", "loom", "moss",
+    "nova", "opal", "pine",
 ];
 /// How many events one transaction publishes where a backlog is made.
 const FILLED_AT_ONCE: usize = 200;
@@ -206,7 +206,11 @@ impl World {
     }
 
     /// Publishes so many events, spread over tenants, while nothing carries them.
-    pub(crate) async fn fill(self: &Arc<Self>, count: usize, tenants: &'static [&'static str]) -> Result<(), Failure> {
+    pub(crate) async fn fill(
+        self: &Arc<Self>,
+        count: usize,
+        tenants: &'static [&'static str],
+    ) -> Result<(), Failure> {
         let mut tasks = JoinSet::new();
         for filler in 0..FILLERS {
             let world = Arc::clone(self);
@@ -252,8 +256,14 @@ impl World {
             (Writes::Awaited, None) => handlers.add::<OrderPlaced>(pack_awaited),
         };
         let (home, retention) = (Arc::clone(&self.packing.home), Retention::default());
-        let consumer =
-            Consumer::new("packing", handlers, self.packing.store.clone(), home, Schedule::default(), retention);
+        let consumer = Consumer::new(
+            "packing",
+            handlers,
+            self.packing.store.clone(),
+            home,
+            Schedule::default(),
+            retention,
+        );
         let broker = match &self.nats {
             None => None,
             Some(url) => {
@@ -280,7 +290,8 @@ impl World {
         if let Some(broker) = broker {
             let (consumer, source) = (consumer.clone(), Source::Module("orders".to_owned()));
             let owner = "bench".into();
-            let subscription = Subscription { consumer, broker, source, types, owner, metrics: Arc::default() };
+            let subscription =
+                Subscription { consumer, broker, source, types, owner, metrics: Arc::default() };
             tasks.push(subscription.start(&stopping));
         }
         if let Some(noted) = noted {
@@ -351,10 +362,13 @@ impl Engine {
 
 /// When orders were committed by their consumer: as soon as its store announces a transaction.
 #[derive(Default)]
-pub(crate) struct Noted(Mutex<(Vec<String>, Vec<(String, Instant)>)>);
+pub(crate) struct Noted(Mutex<Notes>);
+
+/// Orders of open transactions, and those that were committed, each with its moment.
+type Notes = (Vec<String>, Vec<(String, Instant)>);
 
 impl Noted {
-    fn lock(&self) -> MutexGuard<'_, (Vec<String>, Vec<(String, Instant)>)> {
+    fn lock(&self) -> MutexGuard<'_, Notes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

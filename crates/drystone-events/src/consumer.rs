@@ -198,7 +198,8 @@ impl Consumer {
             return;
         }
         let mut waiting = self.0.held.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        waiting.extend(self.0.parked.lock().unwrap_or_else(PoisonError::into_inner).keys().flatten().cloned());
+        waiting
+            .extend(self.0.parked.lock().unwrap_or_else(PoisonError::into_inner).keys().flatten().cloned());
         // Where nothing arrived, nothing was held since.
         let arrived = self.0.metrics.applied.get() + self.0.metrics.held.get();
         if self.0.held.noted.swap(arrived, Relaxed) != arrived {
@@ -210,16 +211,23 @@ impl Consumer {
 
     /// Counts the parked keys of the tenants of which something was changed; on PostgreSQL of all, now and then also because of what other processes do.
     async fn count_parked(&self, all: bool) {
-        let changed = std::mem::take(&mut *self.0.held.uncounted.lock().unwrap_or_else(PoisonError::into_inner));
+        let changed =
+            std::mem::take(&mut *self.0.held.uncounted.lock().unwrap_or_else(PoisonError::into_inner));
         let lanes: Vec<Option<TenantId>> = match self.store().dialect() {
             Ok(Dialect::Sqlite) => changed.into_iter().map(Some).collect(),
             Ok(Dialect::Postgres) if all || !changed.is_empty() => vec![None],
             Ok(Dialect::Postgres) | Err(_) => Vec::new(),
         };
         for lane in lanes {
-            let Ok(count) = parked_keys(self.store(), self.home(), self.name(), lane.as_ref()).await else { continue };
+            let Ok(count) = parked_keys(self.store(), self.home(), self.name(), lane.as_ref()).await else {
+                continue;
+            };
             let mut parked = self.0.parked.lock().unwrap_or_else(PoisonError::into_inner);
-            if count == 0 { parked.remove(&lane) } else { parked.insert(lane, count) };
+            if count == 0 {
+                parked.remove(&lane)
+            } else {
+                parked.insert(lane, count)
+            };
             self.0.metrics.parked_keys.set(parked.values().sum());
         }
     }

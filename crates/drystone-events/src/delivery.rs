@@ -62,7 +62,8 @@ impl Deliver for RemoteConsumer {
             let (mut part, mut size) = (Vec::new(), 0);
             for message in messages {
                 let event = self.codec.to_proto(message).map_err(|cause| {
-                    Error::internal(format!("message {} cannot be sent: {cause}", message.id)).caused_by(cause)
+                    Error::internal(format!("message {} cannot be sent: {cause}", message.id))
+                        .caused_by(cause)
                 })?;
                 let encoded = event.encode_to_vec();
                 if size + encoded.len() > PART && !part.is_empty() {
@@ -87,7 +88,8 @@ impl Deliveries {
     /// Serves these consumers.
     #[must_use]
     pub fn new(application: &str, consumers: impl IntoIterator<Item = Consumer>) -> Self {
-        let consumers = consumers.into_iter().map(|consumer| (consumer.name().to_owned(), consumer)).collect();
+        let consumers =
+            consumers.into_iter().map(|consumer| (consumer.name().to_owned(), consumer)).collect();
         Self { consumers, codec: Codec::new(application) }
     }
 }
@@ -113,7 +115,10 @@ impl Delivery for Deliveries {
         };
         let messages = messages.into_iter().map(decode).collect::<Result<Vec<Envelope>>>()?;
         if let Some(other) = messages.iter().find(|m| m.source != source || m.tenant != *cx.tenant()) {
-            return Err(Error::invalid_argument(format!("message {} is of another source or tenant", other.id)));
+            return Err(Error::invalid_argument(format!(
+                "message {} is of another source or tenant",
+                other.id
+            )));
         }
         consumer.accept(cx.tenant(), &messages).await?;
         failpoint("delivery.answered");

@@ -168,7 +168,8 @@ impl<E: Event, S: Send + Sync + 'static, H: HandlerOf<S, E>> AnyHandler for Of<E
 
     fn to_json(&self, data: &Data) -> Result<serde_json::Value> {
         let event = decode::<E>(data)?;
-        serde_json::to_value(&event).map_err(|cause| Error::internal(format!("{} has no JSON form: {cause}", E::TYPE)))
+        serde_json::to_value(&event)
+            .map_err(|cause| Error::internal(format!("{} has no JSON form: {cause}", E::TYPE)))
     }
 
     fn of_json(&self, json: &[u8]) -> Result<(String, Vec<u8>)> {

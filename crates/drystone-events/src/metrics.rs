@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn what_waits_is_told_from_what_is_refused() {
-        let (behind, acme, bolt) = (Behind::default(), TenantId::new("acme").unwrap(), TenantId::new("bolt").unwrap());
+        let (behind, acme, bolt) =
+            (Behind::default(), TenantId::new("acme").unwrap(), TenantId::new("bolt").unwrap());
         behind.waits(Some(&acme), 3, 100, 500);
         behind.waits(Some(&bolt), 2, 200, 600);
         assert_eq!((behind.messages(), behind.oldest(), behind.still_since()), (5, Some(100), Some(500)));
@@ -185,7 +186,11 @@ mod tests {
         assert_eq!(behind.still_since(), Some(700));
         behind.refused(&acme, 3, 100);
         behind.dry(Some(&bolt));
-        assert_eq!((behind.messages(), behind.still_since()), (3, None), "a refused tenant does not make its pump stand still");
+        assert_eq!(
+            (behind.messages(), behind.still_since()),
+            (3, None),
+            "a refused tenant does not make its pump stand still"
+        );
         behind.waits(Some(&acme), 4, 100, 800);
         assert_eq!(behind.still_since(), None, "it stays refused until it is dry");
         behind.dry(Some(&acme));

@@ -154,7 +154,12 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
             let more = batch.len() == limit;
             let reached = if more { batch.last().map_or(settled, |last| last.seq) } else { settled };
             if let Some(first) = batch.first() {
-                self.metrics.behind.waits(self.outbox.tenant(), settled - position, first.time, self.clock.now());
+                self.metrics.behind.waits(
+                    self.outbox.tenant(),
+                    settled - position,
+                    first.time,
+                    self.clock.now(),
+                );
             }
             if broken("ack-first") {
                 self.moved(reached);
@@ -256,7 +261,8 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         let Some(claimed) = &self.claimed else { return false };
         let now = self.clock.now();
         // Also if the clock was turned back.
-        claimed.unsaved >= SAVE_AFTER || !(claimed.saved..after(claimed.saved, self.save_every)).contains(&now)
+        claimed.unsaved >= SAVE_AFTER
+            || !(claimed.saved..after(claimed.saved, self.save_every)).contains(&now)
     }
 
     /// Stores how far the pump has come; `false` if its claim is no longer the newest.
@@ -282,8 +288,12 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
     async fn catch_up(&mut self) -> Result<()> {
         let now = self.clock.now();
         let Some(claimed) = &self.claimed else { return Ok(()) };
-        let due: Vec<TenantId> =
-            claimed.stalled.iter().filter(|(_, stalled)| stalled.next <= now).map(|(t, _)| t.clone()).collect();
+        let due: Vec<TenantId> = claimed
+            .stalled
+            .iter()
+            .filter(|(_, stalled)| stalled.next <= now)
+            .map(|(t, _)| t.clone())
+            .collect();
         for tenant in due {
             while self.catch_up_with(&tenant).await? {}
         }
@@ -295,13 +305,8 @@ impl<O: Outbox, L: Link, C: Clock> Pump<O, L, C> {
         let Some(claimed) = &mut self.claimed else { return Ok(false) };
         let (epoch, upto, limit) = (claimed.epoch, claimed.progress.position, claimed.limit);
         let Some(stalled) = claimed.stalled.get_mut(tenant) else { return Ok(false) };
-        let scan = Scan {
-            after: stalled.position,
-            upto,
-            tenant: Some(tenant),
-            types: self.types.as_deref(),
-            limit,
-        };
+        let scan =
+            Scan { after: stalled.position, upto, tenant: Some(tenant), types: self.types.as_deref(), limit };
         let batch = self.outbox.read(scan).await?;
         let reached = batch.last().map(|last| last.seq);
         if reached.is_some() {

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use drystone_call::{Code, Error, Result, TenantId};
 
+use crate::Envelope;
 use crate::clock::Clock;
-use crate::engine::{ApplyError, Hold, HeldState, Inbox, InboxTx};
+use crate::engine::{ApplyError, HeldState, Hold, Inbox, InboxTx};
 use crate::failpoint::{failpoint, note_repeats};
 use crate::locks::Locks;
 use crate::metrics::ConsumerMetrics;
 use crate::schedule::Schedule;
-use crate::Envelope;
 
 /// A transaction that has been open this long takes no more messages: others wait for it.
 const LONG_ENOUGH: Duration = Duration::from_millis(50);
@@ -135,7 +135,9 @@ impl<I: Inbox, C: Clock> Receiver<I, C> {
             let mut fresh = match tx.record(&ids).await {
                 Ok(fresh) => fresh,
                 // What handlers queued runs no later than this.
-                Err(error) if counts.applied > 0 && is_of_a_statement(&error) => return Ok(Together::Unclear),
+                Err(error) if counts.applied > 0 && is_of_a_statement(&error) => {
+                    return Ok(Together::Unclear);
+                }
                 Err(error) => return Err(error),
             };
             failpoint("handle.recorded");

@@ -153,7 +153,13 @@ impl Relay {
                     let link = Push::new(Arc::clone(to));
                     match settled {
                         Some(settled) => {
-                            releasing.push(tokio::spawn(postgres::pump_until(stop(), parts, at, link, settled)));
+                            releasing.push(tokio::spawn(postgres::pump_until(
+                                stop(),
+                                parts,
+                                at,
+                                link,
+                                settled,
+                            )));
                         }
                         None => spawn(Box::pin(sqlite::pump(parts, at, link))),
                     }
@@ -163,7 +169,13 @@ impl Relay {
                     spawn(Box::pin(link.clone().watch()));
                     match settled {
                         Some(settled) => {
-                            releasing.push(tokio::spawn(postgres::pump_until(stop(), parts, at, link, settled)));
+                            releasing.push(tokio::spawn(postgres::pump_until(
+                                stop(),
+                                parts,
+                                at,
+                                link,
+                                settled,
+                            )));
                         }
                         None => spawn(Box::pin(sqlite::pump(parts, at, link))),
                     }

@@ -16,6 +16,6 @@ pub(crate) use forget::{forget_handled, forget_sent};
 pub use inbox::StoredInbox;
 pub(crate) use known::Known;
 pub(crate) use lane::{CLAIM_LIVES, PostgresLane, STALLED, SqliteLane, release, stalled_name};
+pub(crate) use mover::{move_due, next_scheduled};
 pub(crate) use rows::{context, json, nobody};
 pub(crate) use stream::StreamLane;
-pub(crate) use mover::{move_due, next_scheduled};

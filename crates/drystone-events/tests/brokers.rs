@@ -1,5 +1,7 @@
 //! What every broker keeps, on the real stores: from publishing to applying.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 #[path = "support/world.rs"]
 mod world;
 
@@ -92,7 +94,11 @@ async fn what_no_broker_carries_is_refused(world: World) {
 async fn poison(world: &World, account: &str, poisoned: bool) {
     let mut cx = world.cx("mirror", "acme");
     let mut tx = world.mirror.begin(&mut cx).await.unwrap();
-    let sql = if poisoned { "insert into poison (account) values ($1)" } else { "delete from poison where account = $1" };
+    let sql = if poisoned {
+        "insert into poison (account) values ($1)"
+    } else {
+        "delete from poison where account = $1"
+    };
     tx.query(sql).bind((account,)).execute().await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -111,7 +117,10 @@ async fn a_poisoned_key_waits_and_the_others_go_on(world: World) {
     // Parked by now or about to be tried again; an operator's replay is the same as a later attempt.
     let mut cx = world.cx("mirror", "acme");
     let mut tx = world.mirror.begin(&mut cx).await.unwrap();
-    tx.query("update drystone_held set state = 'retrying', due = 0 where state = 'parked'").execute().await.unwrap();
+    tx.query("update drystone_held set state = 'retrying', due = 0 where state = 'parked'")
+        .execute()
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     running.consumer.look_again(&TenantId::new("acme").unwrap());
     check_order(&world.applied_at_least("acme", 20).await);

@@ -1,5 +1,7 @@
 //! A delivery whose caller goes away, at each point where it can.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 #[path = "support/world.rs"]
 mod world;
 

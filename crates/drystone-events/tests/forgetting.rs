@@ -1,5 +1,7 @@
 //! A broker that dies, comes back, and has forgotten: nothing is lost, nothing happens twice, order stays.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 #[path = "support/world.rs"]
 mod world;
 

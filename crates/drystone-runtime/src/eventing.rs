@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use drystone_call::{AnyChannel as _, Channel, ContractClient, Mount, Target as Bound};
 use drystone_events::delivery::v1::{DeliveryClient, DeliveryServer};
-use drystone_events::operate::Wanted;
 use drystone_events::delivery::{self, Deliveries, RemoteConsumer};
 use drystone_events::nats::{NatsBroker, NatsConfig};
+use drystone_events::operate::Wanted;
 use drystone_events::{
     Consumer, Deliver, Relay, RelayConfig, Retention, Schedule, Source, Subscription, Target, Way,
 };
@@ -52,7 +52,9 @@ impl EventSettings {
         let read: Self = settings.section("events")?;
         let (longest, kept) = (read.schedule().longest(), read.retention().outbox());
         if read.attempts == 0 || read.retention_days == 0 {
-            return Err(read.wrong(settings, "events.attempts and events.retention_days are at least 1".to_owned()));
+            return Err(
+                read.wrong(settings, "events.attempts and events.retention_days are at least 1".to_owned())
+            );
         }
         if longest >= kept {
             let problem = format!(
@@ -62,8 +64,10 @@ impl EventSettings {
             );
             return Err(read.wrong(settings, problem));
         }
-        if !read.is_embedded() && !["nats://", "tls://"].iter().any(|scheme| read.broker.starts_with(scheme)) {
-            let problem = "events.broker is neither `embedded` nor begins with `nats://` or `tls://`".to_owned();
+        if !read.is_embedded() && !["nats://", "tls://"].iter().any(|scheme| read.broker.starts_with(scheme))
+        {
+            let problem =
+                "events.broker is neither `embedded` nor begins with `nats://` or `tls://`".to_owned();
             return Err(read.wrong(settings, problem));
         }
         Ok(read)
@@ -71,10 +75,15 @@ impl EventSettings {
 
     /// The pumps that carry what a module publishes, for those who only look.
     pub(crate) fn pumps_of(&self, graph: &Graph, module: &str) -> Vec<Wanted> {
-        let types = |wanted: &Vec<&graph::Subscription>| Some(wanted.iter().map(|s| s.event_type.to_owned()).collect());
+        let types = |wanted: &Vec<&graph::Subscription>| {
+            Some(wanted.iter().map(|s| s.event_type.to_owned()).collect())
+        };
         if self.is_embedded() {
             let all = by_consumer(&graph.subscriptions, module);
-            return all.iter().map(|(consumer, wanted)| Wanted { pump: (*consumer).to_owned(), types: types(wanted) }).collect();
+            return all
+                .iter()
+                .map(|(consumer, wanted)| Wanted { pump: (*consumer).to_owned(), types: types(wanted) })
+                .collect();
         }
         let publishes = graph.publishers.contains(module);
         publishes.then(|| Wanted { pump: BROKER_PUMP.to_owned(), types: None }).into_iter().collect()
@@ -145,12 +154,21 @@ impl Eventing {
             let home = parts.surroundings.home(&plan.name);
             for (name, handlers) in &plan.consumers {
                 if let (Some(event), None) = (plan.outside_types(name).next(), &broker) {
-                    let problem = format!("`{name}` handles {event} from outside, which needs a broker: set events.broker");
+                    let problem = format!(
+                        "`{name}` handles {event} from outside, which needs a broker: set events.broker"
+                    );
                     return Err(StartError::Wiring { module: plan.name.to_string(), problem });
                 }
                 let store = plan.store.clone();
                 let (schedule, retention) = (settings.schedule(), settings.retention());
-                consumers.push(Consumer::new(name, handlers.clone(), store, Arc::clone(&home), schedule, retention));
+                consumers.push(Consumer::new(
+                    name,
+                    handlers.clone(),
+                    store,
+                    Arc::clone(&home),
+                    schedule,
+                    retention,
+                ));
             }
         }
         let mount = (!consumers.is_empty()).then(|| {
@@ -169,10 +187,16 @@ impl Eventing {
         for plan in parts.plans.iter().filter(|plan| !plan.publishes.is_empty()) {
             let mut targets = Vec::new();
             if let Some(broker) = &self.broker {
-                targets.push(Target { name: BROKER_PUMP.to_owned(), types: None, way: Way::Nats(broker.clone()) });
+                targets.push(Target {
+                    name: BROKER_PUMP.to_owned(),
+                    types: None,
+                    way: Way::Nats(broker.clone()),
+                });
             }
             let embedded = self.broker.is_none();
-            for (consumer, wanted) in by_consumer(&parts.graph.subscriptions, &plan.name).into_iter().filter(|_| embedded) {
+            for (consumer, wanted) in
+                by_consumer(&parts.graph.subscriptions, &plan.name).into_iter().filter(|_| embedded)
+            {
                 let types = Some(wanted.iter().map(|s| s.event_type.to_owned()).collect());
                 let way = Way::Push(self.way_to(parts, plan, wanted[0], remotes)?);
                 targets.push(Target { name: consumer.to_owned(), types, way });
@@ -198,9 +222,11 @@ impl Eventing {
         if let Some(here) = self.consumers.iter().find(|consumer| *consumer.name() == *to.consumer) {
             return Ok(Arc::new(here.clone()));
         }
-        let remote = remotes.to_module(&to.to, delivery::contract())?;
+        let remote = remotes.way_to(&to.to, delivery::contract())?;
         let channel = Channel::unbound(Some(&plan.name), &plan.name);
-        channel.bind_to(Bound::Remote(remote)).map_err(|error| StartError::part("the way of events", error.message()))?;
+        channel
+            .bind_to(Bound::Remote(remote))
+            .map_err(|error| StartError::part("the way of events", error.message()))?;
         let client = DeliveryClient::from_channel(channel);
         let home = parts.surroundings.home(&plan.name);
         Ok(Arc::new(RemoteConsumer::new(parts.app, &to.consumer, client, home)))
@@ -254,7 +280,10 @@ impl Eventing {
 }
 
 /// The subscriptions to a module, by consumer.
-fn by_consumer<'g>(all: &'g [graph::Subscription], from: &str) -> BTreeMap<&'g str, Vec<&'g graph::Subscription>> {
+fn by_consumer<'g>(
+    all: &'g [graph::Subscription],
+    from: &str,
+) -> BTreeMap<&'g str, Vec<&'g graph::Subscription>> {
     let mut found: BTreeMap<&str, Vec<&graph::Subscription>> = BTreeMap::new();
     for subscription in all.iter().filter(|subscription| *subscription.from == *from) {
         found.entry(&subscription.consumer).or_default().push(subscription);

@@ -53,7 +53,11 @@ pub(crate) struct Subscription {
 impl Subscription {
     /// The subscription in words, as the process `here` has it.
     fn text(&self, topology: &Topology, here: &str) -> String {
-        let far = if topology.process_of(&self.from).is_some_and(|process| process == here) { "" } else { ", remote" };
+        let far = if topology.process_of(&self.from).is_some_and(|process| process == here) {
+            ""
+        } else {
+            ", remote"
+        };
         let of = if self.consumer == self.to { String::new() } else { format!(", by {}", self.consumer) };
         format!("handles {} ({}{far}{of})", self.event_type, self.from)
     }
@@ -72,7 +76,11 @@ impl Graph {
     ///
     /// # Errors
     /// A contract that nobody or that two modules serve, two modules of one name, a cycle that is not allowed.
-    pub(crate) fn of(plans: &[ModulePlan], settings: &GraphSettings, partial: bool) -> Result<Self, StartError> {
+    pub(crate) fn of(
+        plans: &[ModulePlan],
+        settings: &GraphSettings,
+        partial: bool,
+    ) -> Result<Self, StartError> {
         let mut graph = Self::default();
         let mut servers: BTreeMap<&'static str, Arc<str>> = BTreeMap::new();
         for plan in plans {
@@ -215,7 +223,10 @@ impl Graph {
     fn events_between(&self) -> BTreeMap<(&str, &str), BTreeSet<&'static str>> {
         let mut between: BTreeMap<(&str, &str), BTreeSet<&'static str>> = BTreeMap::new();
         for subscription in &self.subscriptions {
-            between.entry((&subscription.from, &subscription.to)).or_default().insert(subscription.event_type);
+            between
+                .entry((&subscription.from, &subscription.to))
+                .or_default()
+                .insert(subscription.event_type);
         }
         between
     }
@@ -237,7 +248,9 @@ impl Graph {
                         if topology.process_of(&edge.to) == Some(&process.name) { "" } else { ", remote" };
                     let _ = writeln!(text, "    calls  {} ({}{far})", edge.contract, edge.to);
                 }
-                for subscription in self.subscriptions.iter().filter(|subscription| *subscription.to == **name) {
+                for subscription in
+                    self.subscriptions.iter().filter(|subscription| *subscription.to == **name)
+                {
                     let _ = writeln!(text, "    {}", subscription.text(topology, &process.name));
                 }
             }

@@ -15,9 +15,7 @@ use drystone_events::delivery;
 use drystone_gateway::Check;
 use drystone_store::Store;
 use drystone_telemetry::LogFormat;
-use drystone_transport::{
-    DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity,
-};
+use drystone_transport::{DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -216,7 +214,7 @@ impl Host {
             let target = match (self.mounts.get(contract), runner) {
                 (Some(mount), LocalRunner::Direct) => Target::Direct(mount.clone()),
                 (Some(mount), LocalRunner::Encoded) => Target::Encoded(mount.clone()),
-                (None, _) => Target::Remote(remotes.to_server_of(contract)?),
+                (None, _) => Target::Remote(remotes.way_to_server_of(contract)?),
             };
             targets.insert(contract, target.clone());
             channel.bind_to(target).map_err(|error| StartError::part("an edge", error.message()))?;
@@ -255,7 +253,8 @@ impl Host {
     ) -> Option<JoinHandle<()>> {
         let (server, _) = self.internal.take()?;
         let declared = self.graph.edges.iter().map(|edge| (&*edge.from, edge.contract));
-        let declared = declared.chain(self.graph.subscriptions.iter().map(|s| (&*s.from, delivery::contract())));
+        let declared =
+            declared.chain(self.graph.subscriptions.iter().map(|s| (&*s.from, delivery::contract())));
         let edges: EdgeSet =
             declared.chain(self.mounts.keys().map(|contract| (GATEWAY, *contract))).collect();
         let mounts = self.mounts.values().chain(deliveries);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use drystone_call::{
-    AnyChannel, Channel, ContractClient, DEFAULT_TIMEOUT, Event, Home, Principal, Result, Served, ServiceDef as _,
-    TenantId,
+    AnyChannel, Channel, ContractClient, DEFAULT_TIMEOUT, Event, Home, Principal, Result, Served,
+    ServiceDef as _, TenantId,
 };
 use drystone_events::{Handler, HandlerWith, Handlers};
 use drystone_store::{Migrations, Store};

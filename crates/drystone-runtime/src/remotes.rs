@@ -27,9 +27,9 @@ impl Remotes {
     /// No way is made yet; `addresses` says where the processes are.
     pub(crate) fn new(host: &Host, addresses: &BTreeMap<String, SocketAddr>) -> Self {
         let modules = &host.graph.modules;
-        let served = modules.iter().flat_map(|(module, contracts)| {
-            contracts.iter().map(|contract| (*contract, Arc::clone(module)))
-        });
+        let served = modules
+            .iter()
+            .flat_map(|(module, contracts)| contracts.iter().map(|contract| (*contract, Arc::clone(module))));
         let hosted = modules.iter().filter_map(|(module, _)| {
             host.topology.process_of(module).map(|process| (Arc::clone(module), process.clone()))
         });
@@ -43,13 +43,13 @@ impl Remotes {
     }
 
     /// The way to the module that serves a contract.
-    pub(crate) fn to_server_of(&mut self, contract: &'static str) -> Result<Arc<RemoteModule>, StartError> {
+    pub(crate) fn way_to_server_of(&mut self, contract: &'static str) -> Result<Arc<RemoteModule>, StartError> {
         let module = self.servers.get(contract).cloned().unwrap_or_default();
-        self.to_module(&module, contract)
+        self.way_to(&module, contract)
     }
 
     /// The way to a module, whose process serves `contract`.
-    pub(crate) fn to_module(
+    pub(crate) fn way_to(
         &mut self,
         module: &Arc<str>,
         contract: &'static str,

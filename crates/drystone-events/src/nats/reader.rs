@@ -185,7 +185,8 @@ impl StreamReader {
     async fn fill(&mut self, mut attached: Attached, limit: usize) -> Result<Batch> {
         let connection = Arc::clone(&self.connection);
         let until = Instant::now() + LONG;
-        let mut batch = Batch { mark: attached.mark.clone(), generation: self.generation, messages: Vec::new() };
+        let mut batch =
+            Batch { mark: attached.mark.clone(), generation: self.generation, messages: Vec::new() };
         let mut bytes = 0;
         while batch.messages.len() < limit && bytes < BYTES {
             if attached.outstanding == 0 {

@@ -7,13 +7,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Parts, back_off};
+use crate::Fence;
 use crate::clock::Clock as _;
 use crate::consumer::until;
 use crate::engine::Link;
 use crate::failpoint::or_in_haste;
 use crate::pump::{Drained, Pump};
 use crate::stored::{CLAIM_LIVES, PostgresLane, blocker, look, release};
-use crate::Fence;
 
 /// How often the outbox is looked at when nothing wakes: other processes publish as well.
 const POLL: Duration = Duration::from_millis(250);

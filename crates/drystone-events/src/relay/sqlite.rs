@@ -38,7 +38,8 @@ enum Next {
 pub(super) async fn pump<L: Link + Clone>(parts: Arc<Parts>, at: usize, link: L) {
     let config = &parts.config;
     let mut known = Known::new(&config.store, &config.home, &config.targets[at].name);
-    let mut lanes = Lanes { parts: Arc::clone(&parts), at, link, idle: HashMap::new(), failures: HashMap::new() };
+    let mut lanes =
+        Lanes { parts: Arc::clone(&parts), at, link, idle: HashMap::new(), failures: HashMap::new() };
     let mut announced = lanes.parts.config.store.announcements();
     let mut changed = lanes.parts.changed.subscribe();
     let mut ready = match known.candidates().await {

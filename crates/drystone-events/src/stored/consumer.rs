@@ -42,9 +42,8 @@ pub(crate) async fn due_keys(
             tx.query(POSTGRES).bind((consumer, now, KEYS)).all().await?
         }
     };
-    let key = |(tenant, source, key): (String, _, _)| {
-        Ok(DueKey { tenant: TenantId::new(&tenant)?, source, key })
-    };
+    let key =
+        |(tenant, source, key): (String, _, _)| Ok(DueKey { tenant: TenantId::new(&tenant)?, source, key });
     rows.into_iter().map(key).collect()
 }
 

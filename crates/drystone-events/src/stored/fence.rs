@@ -15,8 +15,7 @@ use crate::{Fence, Look};
 /// The three statements may stand in one transaction: its own id is N, and an xmin of N says that every transaction before it is over.
 pub(crate) async fn look(store: &Store, home: &Arc<Home>, fence: &mut Fence) -> Result<i64> {
     const HIGH: &str = "select coalesce(pg_sequence_last_value('drystone_outbox_seq_seq'), 0)::bigint";
-    const NEXT: &str =
-        "select pg_current_xact_id()::text::bigint, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint";
+    const NEXT: &str = "select pg_current_xact_id()::text::bigint, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint";
     const XMIN: &str = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
         pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint";
     let mut cx = context(home, &nobody()?)?;

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::rows::{context, ids, json};
 use crate::clock::{Clock as _, HomeClock};
-use crate::engine::{ApplyError, Held, HeldState, Hold, Inbox, InboxTx};
 use crate::consumer::HeldTenants;
+use crate::engine::{ApplyError, Held, HeldState, Hold, Inbox, InboxTx};
 use crate::failpoint::broken;
 use crate::handler::Handlers;
 use crate::{Data, Envelope};
@@ -145,7 +145,8 @@ impl InboxTx for StoredTx {
     async fn hold(&mut self, message: &Envelope, hold: &Hold) -> Result<()> {
         const HOLD: &str = "insert into drystone_held (consumer, source, key, id, type, format, data, created, trace, seq, state, since, attempts, due)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)";
-        const MORE: &str = "update drystone_held set attempts = $3, due = $4, reason = $5 where consumer = $1 and id = $2";
+        const MORE: &str =
+            "update drystone_held set attempts = $3, due = $4, reason = $5 where consumer = $1 and id = $2";
         self.holds |= hold.state == HeldState::Retrying;
         let now = self.now();
         let format = match &message.data {

@@ -48,7 +48,8 @@ impl Known {
             return Ok(self.store.tenants().list().await?.into_iter().collect());
         };
         let at = UNIX_EPOCH + Duration::from_micros(at.max(0).unsigned_abs());
-        let touched = self.store.tenants().touched_since(at.checked_sub(MARGIN).unwrap_or(UNIX_EPOCH)).await?;
+        let touched =
+            self.store.tenants().touched_since(at.checked_sub(MARGIN).unwrap_or(UNIX_EPOCH)).await?;
         let waiting: Vec<String> =
             waiting.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let waiting = waiting.iter().filter_map(|name| TenantId::new(name).ok());

@@ -18,7 +18,8 @@ pub(crate) const CLAIM_LIVES: Duration = or_in_haste(Duration::from_secs(15), Du
 const BACK: &str = "select seq from drystone_outbox where seq <= $1 order by seq desc limit 1 offset $2";
 
 /// Where there is one process, nobody else can have a claim.
-pub(super) const READ_PUMP: &str = "select position, epoch, mark, broker_seq from drystone_pumps where name = $1";
+pub(super) const READ_PUMP: &str =
+    "select position, epoch, mark, broker_seq from drystone_pumps where name = $1";
 pub(super) const ADVANCE_ALONE: &str = "insert into drystone_pumps (name, position, epoch, mark, broker_seq)
     values ($1, $2, $3, $4, $5)
     on conflict (name) do update set position = excluded.position, mark = excluded.mark, broker_seq = excluded.broker_seq
@@ -80,7 +81,8 @@ impl Outbox for SqliteLane {
     async fn read(&self, scan: Scan<'_>) -> Result<Vec<Envelope>> {
         const ALL: &str = "select seq, $1 as tenant, id, type, key, data, created, trace from drystone_outbox
             where seq > $2 and seq <= $3 order by seq limit $4";
-        const SOME: &str = "select seq, $1 as tenant, id, type, key, data, created, trace from drystone_outbox
+        const SOME: &str =
+            "select seq, $1 as tenant, id, type, key, data, created, trace from drystone_outbox
             where seq > $2 and seq <= $3 and type in (select value from json_each($5)) order by seq limit $4";
         let mut cx = self.context()?;
         let mut tx = self.store.read(&mut cx).await?;
@@ -104,11 +106,7 @@ impl Outbox for SqliteLane {
     async fn claim(&self, pump: &str) -> Result<Option<Claim>> {
         let mut cx = self.context()?;
         let mut tx = self.store.read(&mut cx).await?;
-        let row = tx
-            .query(READ_PUMP)
-            .bind((pump,))
-            .optional::<PumpRow>()
-            .await?;
+        let row = tx.query(READ_PUMP).bind((pump,)).optional::<PumpRow>().await?;
         let (position, epoch, mark, last) = row.unwrap_or_default();
         Ok(Some(Claim { epoch, progress: progress(position, mark, last), stalled: Vec::new() }))
     }
@@ -230,19 +228,12 @@ impl Outbox for PostgresLane {
         let mut tx = self.store.begin_across(&mut cx).await?;
         let (mark, last) = marked(to);
         let lives = self.claim_lives();
-        let changed =
-            tx.query(ADVANCE).bind((pump, epoch, to.position, mark, last, lives)).execute().await?;
+        let changed = tx.query(ADVANCE).bind((pump, epoch, to.position, mark, last, lives)).execute().await?;
         tx.commit().await?;
         Ok(changed == 1)
     }
 
-    async fn stall(
-        &self,
-        pump: &str,
-        epoch: i64,
-        tenant: &TenantId,
-        position: Option<i64>,
-    ) -> Result<bool> {
+    async fn stall(&self, pump: &str, epoch: i64, tenant: &TenantId, position: Option<i64>) -> Result<bool> {
         let mut cx = self.context()?;
         let mut tx = self.store.begin_across(&mut cx).await?;
         if !Self::holds(&mut tx, pump, epoch).await? {

@@ -56,7 +56,8 @@ impl StreamLane {
         metrics: Arc<ConsumerMetrics>,
     ) -> Self {
         let [reader, behind] = readers;
-        let state = State { reader, behind, mark: None, epoch: 0, generation: 0, after: 0, peeked: Vec::new() };
+        let state =
+            State { reader, behind, mark: None, epoch: 0, generation: 0, after: 0, peeked: Vec::new() };
         Self { store: store.shared(), home, owner, metrics, state: Mutex::new(state) }
     }
 
@@ -80,9 +81,18 @@ impl StreamLane {
         messages
     }
 
-    async fn put(&self, tx: &mut Tx<'_>, pump: &str, epoch: i64, position: i64, mark: Option<&str>) -> Result<bool> {
+    async fn put(
+        &self,
+        tx: &mut Tx<'_>,
+        pump: &str,
+        epoch: i64,
+        position: i64,
+        mark: Option<&str>,
+    ) -> Result<bool> {
         let changed = match tx.dialect() {
-            Dialect::Sqlite => tx.query(ADVANCE_ALONE).bind((pump, position, epoch, mark, None::<i64>)).execute().await?,
+            Dialect::Sqlite => {
+                tx.query(ADVANCE_ALONE).bind((pump, position, epoch, mark, None::<i64>)).execute().await?
+            }
             Dialect::Postgres => {
                 let lives = i64::try_from(CLAIM_LIVES.as_micros()).unwrap_or(i64::MAX);
                 tx.query(ADVANCE).bind((pump, epoch, position, mark, None::<i64>, lives)).execute().await?
@@ -93,7 +103,8 @@ impl StreamLane {
 
     /// Stores that everything is to be read again, by the tenants that were refused too; `false` if the claim is no longer the newest.
     async fn begin_anew(&self, pump: &str, epoch: i64, mark: &str) -> Result<bool> {
-        const ANEW: &str = "update drystone_pumps set position = 0 where substr(name, 1, length($1) + 1) = $1 || '@'";
+        const ANEW: &str =
+            "update drystone_pumps set position = 0 where substr(name, 1, length($1) + 1) = $1 || '@'";
         let mut cx = self.context()?;
         let mut tx = self.store.begin(&mut cx).await?;
         let nothing = format!("{mark} ");
@@ -158,7 +169,8 @@ impl Outbox for StreamLane {
         };
         if scan.tenant.is_none() {
             let mut messages = std::mem::take(&mut state.peeked);
-            messages.retain(|message| message.seq > scan.after && message.seq <= scan.upto && wanted(message));
+            messages
+                .retain(|message| message.seq > scan.after && message.seq <= scan.upto && wanted(message));
             state.peeked = messages.split_off(messages.len().min(scan.limit));
             return Ok(messages);
         }
@@ -171,7 +183,11 @@ impl Outbox for StreamLane {
             }
             let Some((last, _)) = batch.messages.last() else { break };
             after = last.cast_signed();
-            found.extend(self.messages(batch).into_iter().filter(|message| message.seq <= scan.upto && wanted(message)));
+            found.extend(
+                self.messages(batch)
+                    .into_iter()
+                    .filter(|message| message.seq <= scan.upto && wanted(message)),
+            );
         }
         found.truncate(scan.limit);
         Ok(found)
@@ -206,7 +222,9 @@ impl Outbox for StreamLane {
             }
         }
         let batch = state.reader.read(position.cast_unsigned() + 1, LIMIT).await?;
-        if batch.mark != standing.mark || batch.messages.first().is_some_and(|(first, _)| first.cast_signed() <= position) {
+        if batch.mark != standing.mark
+            || batch.messages.first().is_some_and(|(first, _)| first.cast_signed() <= position)
+        {
             return Err(moved());
         }
         state.generation = batch.generation;
@@ -236,7 +254,8 @@ impl Outbox for StreamLane {
     async fn stall(&self, pump: &str, epoch: i64, tenant: &TenantId, position: Option<i64>) -> Result<bool> {
         let mut cx = self.context()?;
         let mut tx = self.store.begin(&mut cx).await?;
-        let (_, newest, ..): PumpRow = tx.query(READ_PUMP).bind((pump,)).optional().await?.unwrap_or_default();
+        let (_, newest, ..): PumpRow =
+            tx.query(READ_PUMP).bind((pump,)).optional().await?.unwrap_or_default();
         if newest != epoch {
             return Ok(false);
         }

@@ -30,9 +30,10 @@ impl SqliteModule {
     /// The active tenants whose files were written to at `since` or later, by what the file system says.
     pub(crate) async fn touched_since(&self, since: SystemTime) -> Result<Vec<TenantId>> {
         let active = self.registry.all().into_iter().filter(|one| one.state == TenantState::Active);
-        let files: Vec<_> =
-            active.map(|one| (self.files.layout.tenant(&one.name), one.name)).collect();
-        let touched = move |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).is_ok_and(|at| at >= since);
+        let files: Vec<_> = active.map(|one| (self.files.layout.tenant(&one.name), one.name)).collect();
+        let touched = move |path: &Path| {
+            std::fs::metadata(path).and_then(|file| file.modified()).is_ok_and(|at| at >= since)
+        };
         let is_touched = move |path: &PathBuf| touched(path) || touched(&path.with_extension("db-wal"));
         super::module::blocking(move || {
             Ok(files.into_iter().filter(|(path, _)| is_touched(path)).map(|(_, name)| name).collect())
