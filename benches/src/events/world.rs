@@ -173,13 +173,19 @@ pub(crate) struct World {
     orders: Side,
     packing: Side,
     nats: Option<String>,
+    /// The streams of NATS are the application's, and each of the two databases has an application of its own.
+    application: &'static str,
 }
 
 impl World {
     /// Opens both stores; `nats` is the broker's URL.
     pub(crate) async fn open(place: &Place, nats: Option<String>) -> Result<Self, Failure> {
+        let application = match place {
+            Place::Directory(_) => "bench-sqlite",
+            Place::Database { .. } => "bench-postgres",
+        };
         let orders = Side::open("orders", ORDERS, place).await?;
-        Ok(Self { orders, packing: Side::open("packing", PACKING, place).await?, nats })
+        Ok(Self { orders, packing: Side::open("packing", PACKING, place).await?, nats, application })
     }
 
     /// Keeps an order with its event, beginning again when a concurrent transaction got in the way, and gives its id.
@@ -267,7 +273,7 @@ impl World {
         let broker = match &self.nats {
             None => None,
             Some(url) => {
-                let (url, application) = (url.clone().into(), "bench".to_owned());
+                let (url, application) = (url.clone().into(), self.application.to_owned());
                 let config = NatsConfig { url, application, retention: retention.outbox() };
                 Some(NatsBroker::connect(config).await.map_err(said)?)
             }

@@ -24,7 +24,8 @@ use crate::{Data, Envelope};
 /// # use drystone_call::{Event, Result};
 /// # use drystone_store::Tx;
 /// # async fn handler<E: Event + Named>(tx: &mut Tx<'_>, event: E) -> Result<()> {
-/// tx.query("insert into notes (id, what) values ($1, $2)").bind((tx.new_id(), event.name())).queue();
+/// let id = tx.new_id();
+/// tx.query("insert into notes (id, what) values ($1, $2)").bind((id, event.name())).queue();
 /// Ok(())
 /// # }
 /// # trait Named { fn name(&self) -> String; }
