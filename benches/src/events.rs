@@ -292,7 +292,8 @@ impl Latency {
         let applied: HashMap<&str, Instant> = applied.iter().map(|(order, at)| (&**order, *at)).collect();
         let mut all = Vec::with_capacity(placed.len());
         for (order, at) in placed {
-            let missing = || format!("of {} events {} were noted, and not {order}", placed.len(), applied.len());
+            let missing =
+                || format!("of {} events {} were noted, and not {order}", placed.len(), applied.len());
             let applied = applied.get(&**order).ok_or_else(missing)?;
             // It may be applied before the publisher has looked at the clock.
             all.push(applied.saturating_duration_since(*at).as_secs_f64() * 1e3);
