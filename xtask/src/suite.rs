@@ -40,9 +40,12 @@ fn steps(has_nextest: bool, rest: &[&str]) -> Vec<Step> {
     let targets = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
     // An application that is built with places to be killed at, for which nothing else may be built.
     let crashes = ["--package", "drystone-crashes", "--features", "failpoints"];
+    // The shop with a defect, for its rehearsal to find.
+    let broken = ["--package", "shop", "--features", "defects", "--test", "rehearsal_broken"];
     vec![
         step(&["test", "--quiet", "--workspace", "--doc"]),
         step(&[runner, &crashes].concat()),
+        step(&[runner, &broken].concat()),
         step(&[runner, &targets].concat()),
     ]
 }
@@ -60,8 +63,9 @@ mod tests {
         for (has_nextest, last) in [(true, "nextest run --workspace"), (false, "test --workspace")] {
             let lines = lines(has_nextest, &[]);
             assert!(lines[0].ends_with("--doc"), "{lines:?}");
-            assert!(lines[2].starts_with(last) && !lines[2].contains("bench"), "{lines:?}");
-            assert!(lines[1].contains("drystone-crashes") && !lines[2].contains("failpoints"), "{lines:?}");
+            assert!(lines[3].starts_with(last) && !lines[3].contains("bench"), "{lines:?}");
+            assert!(lines[1].contains("drystone-crashes") && !lines[3].contains("failpoints"), "{lines:?}");
+            assert!(lines[2].contains("rehearsal_broken") && !lines[3].contains("defects"), "{lines:?}");
         }
     }
 

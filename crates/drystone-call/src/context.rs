@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::home::Home;
+use crate::channel::deadline_exceeded;
 use crate::key::{derive, digest};
+use crate::policy::Policy;
 use crate::{
     Baggage, Claim, IdempotencyKey, MethodInfo, PlatformReason, Principal, Result, TenantId, TraceContext,
 };
@@ -193,6 +195,8 @@ pub struct Context {
     replayed: AtomicBool,
     /// Whether a store has met a conflict since the handler began.
     pub(crate) conflict: AtomicBool,
+    /// Whether a call made with this context failed for good after it was tried again, so that the whole need not be.
+    spent: AtomicBool,
 }
 
 impl Deref for Context {
@@ -228,6 +232,7 @@ impl Context {
             claim: None,
             replayed: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
+            spent: AtomicBool::new(false),
         }
     }
 
@@ -273,6 +278,7 @@ impl Context {
     /// The context that the callee of a call made `now` sees.
     ///
     /// # Errors
+    /// `DEADLINE_EXCEEDED` if too little time is left to call at all;
     /// `CALLED_TWICE_WITHOUT_LABEL` if this context already made a call of the same keyed method under the same label.
     #[inline]
     pub(crate) fn onward(
@@ -280,13 +286,17 @@ impl Context {
         place: &Arc<Place>,
         method: &'static MethodInfo,
         label: &'static str,
+        policy: &Policy,
         now: Instant,
     ) -> Result<Self> {
-        let limit = now + method.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let deadline = policy
+            .deadline
+            .onward(now, self.caller.deadline, policy.timeout)
+            .ok_or_else(|| deadline_exceeded(method.path))?;
         Ok(Self::assemble(
             Arc::clone(&self.caller.who),
             Arc::clone(place),
-            limit.min(self.caller.deadline),
+            deadline,
             self.caller.trace.child(),
             if method.is_keyed() { self.onward_key(method, label)? } else { None },
         ))
@@ -372,6 +382,21 @@ impl Context {
         self.replayed.load(Ordering::Relaxed)
     }
 
+    /// Gives the context another moment by which the answer must be there.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.caller.deadline = deadline;
+    }
+
+    /// Says that a call made with this context was tried again, in vain.
+    pub(crate) fn mark_spent(&self) {
+        self.spent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a call made with this context was tried again, in vain.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_replayed(&self, replayed: bool) {
         self.replayed.store(replayed, Ordering::Relaxed);
     }
@@ -381,6 +406,7 @@ impl Context {
     pub(crate) fn rewind(&mut self) {
         self.replayed = AtomicBool::new(false);
         self.conflict = AtomicBool::new(false);
+        self.spent = AtomicBool::new(false);
         if let Some(rare) = self.caller.rare.get_mut() {
             let root = std::mem::take(&mut rare.root);
             **rare = Rare { root, ..Rare::default() };

@@ -11,9 +11,12 @@ use serde_json::Value;
 use crate::gate::KeyGate;
 use crate::home::Home;
 use crate::metrics::EdgeMetrics;
+use crate::policy::Policy;
 use crate::serve::{Dispatch, Mounted};
 use crate::service::{CallFn, MethodVisitor, Reply, ServiceDef};
-use crate::{Channel, Context, ContractInfo, Error, MethodInfo, Payload, Remote, Result, Runner};
+use crate::{
+    Channel, Context, ContractInfo, Error, MethodInfo, MethodLive, OwnWrites, Payload, Remote, Result, Runner,
+};
 
 /// Mounts a service at a home, behind the gate of a store.
 type MountFn = dyn Fn(Arc<Home>, Option<Arc<dyn KeyGate>>) -> Mount + Send + Sync;
@@ -87,6 +90,8 @@ pub enum Target {
     Direct(Mount),
     /// The runner encoded to a service of this process.
     Encoded(Mount),
+    /// The runner faulty to a service of this process, by the wire that leads there.
+    Faulty(Mount, Arc<dyn Remote>),
     /// The runner remote.
     Remote(Arc<dyn Remote>),
 }
@@ -104,6 +109,15 @@ pub trait AnyChannel: Send + Sync + 'static {
     /// # Errors
     /// `INTERNAL` if the target serves another contract.
     fn bind_to(&self, target: Target) -> Result<()>;
+
+    /// As [`Channel::set_policies`].
+    fn set_policies(&self, policies: Vec<Policy>);
+
+    /// As [`Channel::live`].
+    fn live(&self) -> Vec<MethodLive>;
+
+    /// As [`Channel::share_writes`].
+    fn share_writes(&self, writes: &Arc<OwnWrites>);
 
     /// Calls a method with a JSON document (canonical proto3 JSON); `None` if there is no method of this index.
     fn call_json<'a>(
@@ -149,9 +163,22 @@ impl<S: ServiceDef + ?Sized> AnyChannel for Channel<S> {
         self.bind(match target {
             Target::Direct(mount) => Runner::Direct(typed(&mount)?),
             Target::Encoded(mount) => Runner::Encoded(typed(&mount)?),
+            Target::Faulty(mount, wire) => Runner::Faulty(typed(&mount)?, wire),
             Target::Remote(remote) => Runner::Remote(remote),
         });
         Ok(())
+    }
+
+    fn set_policies(&self, policies: Vec<Policy>) {
+        Self::set_policies(self, policies);
+    }
+
+    fn live(&self) -> Vec<MethodLive> {
+        Self::live(self)
+    }
+
+    fn share_writes(&self, writes: &Arc<OwnWrites>) {
+        Self::share_writes(self, writes);
     }
 
     fn call_json<'a>(

@@ -40,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) cause: Option<Cause>,
     pub(crate) replayed: bool,
+    pub(crate) is_final: bool,
 }
 
 /// A reason as it travels: domain, name and HTTP status.
@@ -107,6 +108,7 @@ impl Error {
             retry_after: None,
             cause: None,
             replayed: false,
+            is_final: false,
         }))
     }
 
@@ -237,6 +239,22 @@ impl Error {
     #[must_use]
     pub fn is_replayed(&self) -> bool {
         self.0.replayed
+    }
+
+    /// The same error, said to be one that sending the call again does not help: it was tried again already, nearer to where it failed.
+    ///
+    /// Travels beside the status, as the trailer [`crate::headers::RETRY_PUSHBACK`] with the value -1 (gRPC proposal A6), so that a chain of calls tries again
+    /// at one of its hops and not at each.
+    #[must_use]
+    pub fn mark_final(mut self) -> Self {
+        self.0.is_final = true;
+        self
+    }
+
+    /// Whether the callee asks not to be called again for this.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.0.is_final
     }
 
     pub(crate) fn inner(&self) -> &Inner {

@@ -7,6 +7,8 @@
 //! | `baggage` | W3C Baggage |
 //! | `idempotency-key` | RFC 8941 string |
 //! | `drystone-tenant`, `drystone-principal` | who is asking |
+//! | `drystone-wrote` | how many microseconds ago the principal's last write was acknowledged, if lately |
+//! | `drystone-attempt` | the number of the attempt, from 1 |
 //! | `drystone-caller` | the calling module, checked against the certificate of its process |
 
 use std::sync::Arc;
@@ -34,6 +36,12 @@ pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotenc
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// W3C Baggage.
 pub const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+/// How many microseconds ago a write of this principal was acknowledged: a read must not share the answer of an older one.
+pub const WROTE: HeaderName = HeaderName::from_static("drystone-wrote");
+/// Set to -1 on an answer after which the call should not be sent again (gRPC proposal A6, "server pushback").
+pub const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// The number of the attempt of a call, from 1; all of them have the same `traceparent`.
+pub const ATTEMPT: HeaderName = HeaderName::from_static("drystone-attempt");
 /// The time left.
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
+use crate::chance::chance;
 use crate::key::digest;
-use crate::trace::{mix, random};
+use crate::trace::mix;
 
 /// The time of day. Deadlines do not use it: they run on tokio's clock.
 pub trait Clock: Send + Sync + 'static {
@@ -58,6 +59,11 @@ impl Clock for ManualClock {
 pub trait Ids: Send + Sync + 'static {
     /// The next bits.
     fn next(&self) -> u128;
+
+    /// What the ids repeat from, if they do: other things that are to repeat with them derive from it.
+    fn seed(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Ids that nobody can foresee to be equal; not secrets.
@@ -66,7 +72,7 @@ pub struct RandomIds;
 
 impl Ids for RandomIds {
     fn next(&self) -> u128 {
-        Uuid::new_v4().as_u128() ^ u128::from(random())
+        chance()
     }
 }
 
@@ -92,6 +98,10 @@ impl Ids for SeededIds {
         let count = self.count.fetch_add(1, Ordering::SeqCst).wrapping_mul(2);
         let word = |n: u64| mix(self.seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         (u128::from(word(count)) << 64) | u128::from(word(count + 1))
+    }
+
+    fn seed(&self) -> Option<u64> {
+        Some(self.seed)
     }
 }
 

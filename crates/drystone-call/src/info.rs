@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drystone_contract::{Effect, KeyPolicy};
+use drystone_contract::{Coalescing, Effect, KeyPolicy};
 
 /// A contract's service, as generated code describes it.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct MethodInfo {
     pub key: KeyPolicy,
     /// The time that a call may take; `None` is [`crate::DEFAULT_TIMEOUT`].
     pub timeout: Option<Duration>,
+    /// Whether equal calls of one tenant and principal that are in flight at the same time share one answer; only a method without side effects does.
+    pub coalesce: Option<Coalescing>,
     /// Whether a message of the method can nest in itself, so that its depth must be checked.
     pub recursive: bool,
 }

@@ -41,6 +41,16 @@ pub struct MethodMetrics {
     pub failed: [AtomicU64; 17],
     /// Calls whose caller went away before the answer.
     pub dropped: AtomicU64,
+    /// Attempts over a wire, the first of each call included.
+    pub attempts: AtomicU64,
+    /// Attempts after the first.
+    pub retries: AtomicU64,
+    /// Attempts that might have helped and that the budget did not grant.
+    pub retries_refused: AtomicU64,
+    /// Calls and attempts that this edge's bulkhead, rate or breaker refused; they were not sent.
+    pub refused_here: AtomicU64,
+    /// Reads that shared the call of another, or were answered with what one had brought.
+    pub coalesced: AtomicU64,
     /// Latency histogram: calls up to the bound of the same index in [`LATENCY_BUCKETS`]; the last holds the rest.
     pub latency: [AtomicU64; 15],
     /// Sum of latencies in nanoseconds.

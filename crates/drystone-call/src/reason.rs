@@ -87,6 +87,14 @@ platform_reasons! {
     HandlerPanicked = "HANDLER_PANICKED", Internal, 500;
     /// The callee's process cannot be reached.
     PeerUnreachable = "PEER_UNREACHABLE", Unavailable, 503;
+    /// The callee has more to do than it can, and has not begun this call.
+    Overloaded = "OVERLOADED", ResourceExhausted, 503;
+    /// As many calls of the method as the calling module may have under way are under way; this one was not sent.
+    BulkheadFull = "BULKHEAD_FULL", ResourceExhausted, 503;
+    /// The caller calls more often than it may; this call was not sent.
+    RateLimited = "RATE_LIMITED", ResourceExhausted, 429;
+    /// Calls of the method have failed lately, so this one was not sent.
+    CircuitOpen = "CIRCUIT_OPEN", Unavailable, 503;
     /// No contract and no module answers at this path.
     RouteUnknown = "ROUTE_UNKNOWN", NotFound, 404;
     /// The path exists, for other HTTP methods; the header `Allow` lists them.

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -14,14 +15,17 @@ use http::HeaderMap;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use crate::door::{Door, ServeLive};
 use crate::gate::{Admission, KeyGate, KeyUse, Recorded};
 use crate::home::Home;
 use crate::key::digest;
+use crate::policy::ServePolicy;
+use crate::recent::Recent;
 use crate::rerun::may_run_again;
 use crate::service::{CallFn, MethodVisitor, Reply, ServiceDef};
 use crate::within::within;
 use crate::{
-    Code, Context, ContractInfo, Error, KeyPolicy, MethodInfo, Payload, PlatformReason, Result,
+    Code, Context, ContractInfo, Error, KeyPolicy, MethodInfo, OwnWrites, Payload, PlatformReason, Result,
     deadline_exceeded,
 };
 
@@ -33,6 +37,10 @@ pub struct Mounted<S: ?Sized> {
     panics: AtomicU64,
     /// One count a method.
     reruns: Box<[AtomicU64]>,
+    /// How calls of each method are admitted; replaced when settings change.
+    doors: Box<[ArcSwap<Door>]>,
+    ran: Recent,
+    own_writes: OnceLock<Arc<OwnWrites>>,
 }
 
 /// What the gate has decided about a keyed method's call.
@@ -48,7 +56,9 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
     #[must_use]
     pub fn new(service: Arc<S>, home: Arc<Home>, gate: Option<Arc<dyn KeyGate>>) -> Self {
         let reruns = S::contract().methods.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { service, home, gate, panics: AtomicU64::new(0), reruns }
+        let doors = S::contract().methods.iter().map(|_| ArcSwap::from_pointee(Door::default())).collect();
+        let (ran, own_writes) = (Recent::default(), OnceLock::new());
+        Self { service, home, gate, panics: AtomicU64::new(0), reruns, doors, ran, own_writes }
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {
@@ -67,8 +77,7 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         self.reruns[method.index].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Serves one call that arrived `now`, top to bottom: deadline, key, panic barrier, handler, its next run after a conflict, the commit that the
-    /// answer rests on.
+    /// The stack of the serving side, outermost layer first, for one call that arrived `now`; the same in every runner.
     pub(crate) async fn serve<Req: Payload, Resp: Payload>(
         &self,
         method: &'static MethodInfo,
@@ -77,26 +86,28 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         call: CallFn<S, Req, Resp>,
         now: Instant,
     ) -> Result<(Resp, bool)> {
+        // Deadline: around everything, waiting for admission included.
         let deadline = cx.deadline();
         if deadline <= now {
             return Err(deadline_exceeded(method.path));
         }
         let work = async {
+            // Admission: so many at once, and a fair turn for each tenant; what is refused has done nothing.
+            let door = self.doors[method.index].load_full();
+            let admitted = door.enter(cx.tenant(), method).await?;
+            // Idempotency key: a call that was answered is answered from the record.
             let kept = if method.is_keyed() {
                 // Boxed, so that calls without a key do not carry the room for it.
                 match Box::pin(self.admit(method, cx, &req)).await? {
-                    Admitted::Recorded(Recorded::Answer(body)) => {
-                        return Ok((Resp::from_binary(body, method.path)?, true));
-                    }
-                    Admitted::Recorded(Recorded::Refusal(status)) => {
-                        return Err(Error::from_status_bytes(&status).mark_replayed());
-                    }
+                    Admitted::Recorded(recorded) => return self.replay(method, cx, recorded),
                     Admitted::Run(kept) => kept,
                 }
             } else {
                 self.keep(method, &req)
             };
+            // Panic barrier: a defect of the handler is its caller's INTERNAL and nobody else's matter.
             let answer = match AssertUnwindSafe(call(&self.service, cx, req)).catch_unwind().await {
+                // Conflict: the handler runs again where nobody can tell.
                 Ok(Err(error))
                     if let Some(req) = kept
                         && may_run_again(cx) =>
@@ -106,11 +117,33 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
                 Ok(answer) => answer,
                 Err(panic) => Err(self.panicked(method, panic.as_ref())),
             };
-            self.settle(method, cx, answer).await.map(|answer| (answer, false))
+            // Barriers: the commit that the answer rests on.
+            let answer = self.settle(method, cx, answer).await.map(|answer| (answer, false));
+            if let Some(admitted) = admitted {
+                admitted.done(now.elapsed());
+            }
+            answer
         };
         match within(deadline, pin!(work)).await {
             Some(outcome) => outcome.map_err(|error| report(method, error)),
             None => Err(deadline_exceeded(method.path)),
+        }
+    }
+
+    /// Answers from the record; a replay for the caller, unless an attempt of this very call made the record.
+    fn replay<Resp: Payload>(
+        &self,
+        method: &'static MethodInfo,
+        cx: &Context,
+        recorded: Recorded,
+    ) -> Result<(Resp, bool)> {
+        let replayed = !self.ran.has(cx.trace().span_id());
+        match recorded {
+            Recorded::Answer(body) => Ok((Resp::from_binary(body, method.path)?, replayed)),
+            Recorded::Refusal(status) => {
+                let refusal = Error::from_status_bytes(&status);
+                Err(if replayed { refusal.mark_replayed() } else { refusal })
+            }
         }
     }
 
@@ -166,7 +199,14 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
                 method.path
             )));
         }
-        answer
+        if cx.claim().is_some_and(|claim| claim.is_recorded()) {
+            self.ran.add(cx.trace().span_id());
+        }
+        match answer {
+            // What could not be had below after trying again need not be tried again from above.
+            Err(error) if error.code() == Code::Unavailable && cx.is_spent() => Err(error.mark_final()),
+            answer => answer,
+        }
     }
 
     pub(crate) fn panicked(&self, method: &'static MethodInfo, panic: &(dyn Any + Send)) -> Error {
@@ -211,6 +251,16 @@ pub trait Dispatch: Send + Sync + 'static {
     /// How often a handler of this method ran again because of a conflict; zero if the contract has no method of this index.
     fn reruns(&self, method: usize) -> u64;
 
+    /// Sets how calls of each method are admitted, in the contract's order, from the next call on. Limits whose settings did not change keep what they have
+    /// learned.
+    fn set_policies(&self, policies: Vec<ServePolicy>);
+
+    /// How the admission of each method stands now.
+    fn live(&self) -> Vec<ServeLive>;
+
+    /// Has the service pass on what callers tell of their principals' writes; only the first call has an effect.
+    fn share_writes(&self, writes: &Arc<OwnWrites>);
+
     /// Serves one call; `None` if the contract has no method of this index.
     fn dispatch<'a>(
         &'a self,
@@ -231,6 +281,21 @@ impl<S: ServiceDef + ?Sized> Dispatch for Mounted<S> {
 
     fn reruns(&self, method: usize) -> u64 {
         self.reruns.get(method).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn set_policies(&self, policies: Vec<ServePolicy>) {
+        for (door, policy) in self.doors.iter().zip(policies) {
+            let changed = door.load().with(policy);
+            door.store(Arc::new(changed));
+        }
+    }
+
+    fn live(&self) -> Vec<ServeLive> {
+        self.doors.iter().map(|door| door.load().live()).collect()
+    }
+
+    fn share_writes(&self, writes: &Arc<OwnWrites>) {
+        let _ = self.own_writes.set(Arc::clone(writes));
     }
 
     fn dispatch<'a>(
@@ -260,13 +325,17 @@ impl<'a, S: ServiceDef + ?Sized> MethodVisitor<S> for FromBytes<'a, S> {
         let Self { mounted, headers, body } = self;
         Box::pin(async move {
             let mut cx = Context::from_headers(headers, &mounted.home)?;
+            let arrived = Instant::now();
+            if let Some(writes) = mounted.own_writes.get() {
+                writes.hear(&cx, headers, arrived);
+            }
             let span = tracing::info_span!(
                 target: "drystone::serve", "serve", method = method.path,
                 from = cx.calling_module().unwrap_or_default(), tenant = cx.tenant().as_str(), trace = %cx.trace(),
             );
             async {
                 let req = Req::from_binary(body, method.path)?;
-                let (resp, replayed) = mounted.serve(method, &mut cx, req, call, Instant::now()).await?;
+                let (resp, replayed) = mounted.serve(method, &mut cx, req, call, arrived).await?;
                 resp.check_size(method.path)?;
                 Ok(Reply { body: resp.encode_to_vec().into(), replayed })
             }

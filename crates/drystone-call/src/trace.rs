@@ -83,12 +83,18 @@ fn hex(text: &mut [u8], bytes: &[u8]) {
     }
 }
 
+thread_local! {
+    static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(std::thread::current().id()));
+}
+
+/// Makes the random numbers of this thread repeat from a seed.
+pub(crate) fn seed_thread(seed: u64) {
+    STATE.set(mix(seed));
+}
+
 /// A non-zero random number, from a SplitMix64 a thread seeded by the standard library's random hasher keys.
 /// Span ids need to be distinct, not secret.
 pub(crate) fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(std::thread::current().id()));
-    }
     STATE.with(|state| {
         let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         state.set(next);

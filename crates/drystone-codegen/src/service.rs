@@ -1,5 +1,7 @@
 //! Trait, client, server and method table of one service.
 
+use std::time::Duration;
+
 use drystone_contract::{Contract, Method, MethodKind, is_recursive};
 use prost_build::{Comments, Service};
 
@@ -111,6 +113,7 @@ const INFO: &str = r#"    ::drystone_call::MethodInfo {
         effect: ::drystone_call::Effect::@effect@,
         key: ::drystone_call::KeyPolicy::@key@,
         timeout: @timeout@,
+        coalesce: @coalesce@,
         recursive: @recursive@,
     },
 "#;
@@ -182,9 +185,8 @@ struct Parts {
 
 impl Parts {
     fn unary(&mut self, scope: &Scope<'_>, method: &Method, names: &prost_build::Method) {
-        let timeout = method.timeout.map_or("::core::option::Option::None".to_owned(), |timeout| {
-            let duration = format!("::core::time::Duration::from_millis({})", timeout.as_millis());
-            format!("::core::option::Option::Some({duration})")
+        let coalesce = method.coalesce.map(|coalesce| {
+            format!("::drystone_call::Coalescing {{ ttl: {} }}", option(coalesce.ttl.map(duration)))
         });
         let values = [
             ("doc", &*doc(&names.comments, 1)),
@@ -199,7 +201,8 @@ impl Parts {
             ("path", &method.path),
             ("effect", &format!("{:?}", method.effect)),
             ("key", &format!("{:?}", method.key)),
-            ("timeout", &timeout),
+            ("timeout", &option(method.timeout.map(duration))),
+            ("coalesce", &option(coalesce)),
             ("recursive", &(is_recursive(&method.input) || is_recursive(&method.output)).to_string()),
         ];
         let pieces = [
@@ -214,6 +217,16 @@ impl Parts {
             piece.push_str(&fill(template, &values));
         }
     }
+}
+
+fn option(value: Option<String>) -> String {
+    value.map_or("::core::option::Option::None".to_owned(), |value| {
+        format!("::core::option::Option::Some({value})")
+    })
+}
+
+fn duration(duration: Duration) -> String {
+    format!("::core::time::Duration::from_millis({})", duration.as_millis())
 }
 
 /// The comment as lines of rustdoc, escaped as prost escapes those of messages.

@@ -19,6 +19,8 @@ pub(crate) const EVENT: i32 = 50_713;
 pub(crate) struct MethodOptions {
     pub(crate) timeout: String,
     pub(crate) key: i32,
+    /// The time to live as written, if calls are coalesced.
+    pub(crate) coalesce: Option<String>,
 }
 
 /// `(drystone.reason)`, with the number of its code.
@@ -40,7 +42,11 @@ pub(crate) fn http_rule(method: &MethodDescriptor) -> Option<DynamicMessage> {
 pub(crate) fn method_options(method: &MethodDescriptor) -> MethodOptions {
     let options = message(method.parent_pool(), &method.options(), "drystone.method");
     options
-        .map(|it| MethodOptions { timeout: text(&it, "timeout"), key: number(&it, "key") })
+        .map(|it| MethodOptions {
+            timeout: text(&it, "timeout"),
+            key: number(&it, "key"),
+            coalesce: part(&it, "coalesce").map(|coalesce| text(&coalesce, "ttl")),
+        })
         .unwrap_or_default()
 }
 
@@ -67,6 +73,12 @@ fn extension(pool: &DescriptorPool, options: &DynamicMessage, name: &str) -> Opt
     // Without the file that declares it in the pool, nothing can have used the extension.
     let descriptor = pool.get_extension_by_name(name)?;
     options.has_extension(&descriptor).then(|| options.get_extension(&descriptor).into_owned())
+}
+
+/// A message in a field, if it was written.
+fn part(message: &DynamicMessage, field: &str) -> Option<DynamicMessage> {
+    let written = message.has_field_by_name(field);
+    message.get_field_by_name(field).filter(|_| written)?.as_message().cloned()
 }
 
 fn text(message: &DynamicMessage, field: &str) -> String {

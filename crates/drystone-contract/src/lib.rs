@@ -8,7 +8,7 @@
 //!
 //! # Two halves
 //!
-//! The vocabulary ([`Code`], [`Effect`], [`KeyPolicy`]) needs nothing but the standard library and is always here: it is what
+//! The vocabulary ([`Code`], [`Effect`], [`KeyPolicy`], [`Coalescing`]) needs nothing but the standard library and is always here: it is what
 //! every contract crate carries, by way of the call. Reading descriptors needs reflection over messages; all of that stands
 //! behind the feature `model`, which is on unless a dependent turns it off.
 //!
@@ -53,7 +53,7 @@ mod template;
 mod timeout;
 
 pub use code::Code;
-pub use repeat::{Effect, KeyPolicy};
+pub use repeat::{Coalescing, Effect, KeyPolicy};
 #[cfg(feature = "model")]
 pub use {
     check::check,

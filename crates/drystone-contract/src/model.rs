@@ -9,7 +9,7 @@ use crate::check::check;
 use crate::code::Code;
 use crate::finding::Finding;
 use crate::http_rule::{self, HttpBinding};
-use crate::repeat::{Effect, KeyPolicy};
+use crate::repeat::{Coalescing, Effect, KeyPolicy};
 use crate::shape::with_nested;
 use crate::source;
 use crate::timeout::parse_timeout;
@@ -54,6 +54,8 @@ pub struct Method {
     pub timeout: Option<Duration>,
     /// What becomes of an idempotency key, defaults resolved.
     pub key: KeyPolicy,
+    /// Whether equal calls in flight share one answer, and for how long it is kept.
+    pub coalesce: Option<Coalescing>,
     /// The HTTP routes to it, the main one first; empty for a method that only gRPC reaches.
     pub bindings: Vec<HttpBinding>,
     /// Which sides stream.
@@ -198,6 +200,7 @@ fn methods(service: &ServiceDescriptor) -> Vec<Method> {
             effect,
             timeout: parse_timeout(&options.timeout).ok(),
             key: key_policy(options.key, effect),
+            coalesce: options.coalesce.map(|ttl| Coalescing { ttl: parse_timeout(&ttl).ok() }),
             bindings: annotations::http_rule(&method)
                 .map(|rule| http_rule::bindings(&rule).into_iter().filter_map(Result::ok).collect())
                 .unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! What becomes of a call that is sent twice.
 
+use std::time::Duration;
+
 /// What a call changes, and what repeating it does (`idempotency_level`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
@@ -9,6 +11,13 @@ pub enum Effect {
     Idempotent,
     /// Something, and possibly a second time when repeated, unless a key tells the calls to be one.
     Mutating,
+}
+
+/// Equal calls in flight at the same time share one answer (`(drystone.method).coalesce`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Coalescing {
+    /// For how long after it was asked for an answer is handed out again; `None`: only to calls that come before the answer does.
+    pub ttl: Option<Duration>,
 }
 
 /// How a method treats idempotency keys (`(drystone.method).key`).

@@ -36,4 +36,5 @@ rules! {
     JSON "DRY-C022" "every field has a canonical JSON form",
     ENCODING "DRY-C023" "every field encodes the same every time",
     SHADOWED "DRY-C024" "a method hides no message that its service uses",
+    COALESCE "DRY-C025" "only methods without side effects coalesce, and keep answers for 1 ms to 60 s",
 }

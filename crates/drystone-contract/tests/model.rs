@@ -6,8 +6,8 @@ mod compile;
 use std::time::Duration;
 
 use drystone_contract::{
-    Body, Code, Contract, ContractError, Effect, HttpVerb, KeyPolicy, MethodKind, Part, events_of,
-    is_recursive,
+    Body, Coalescing, Code, Contract, ContractError, Effect, HttpVerb, KeyPolicy, MethodKind, Part,
+    events_of, is_recursive,
 };
 
 use crate::compile::compile;
@@ -31,7 +31,7 @@ service Things {
       get: "/v1/things/{id}"
       additional_bindings { get: "/v1/{parent.name=shelves/*}/things/{id}" response_body: "name" }
     };
-    option (drystone.method) = { timeout: "500ms" };
+    option (drystone.method) = { timeout: "500ms" coalesce: {} };
   }
 
   rpc Put(Request) returns (Thing) {
@@ -45,6 +45,11 @@ service Things {
   }
 
   rpc Make(Request) returns (Thing);
+
+  rpc Find(Request) returns (Thing) {
+    option idempotency_level = NO_SIDE_EFFECTS;
+    option (drystone.method) = { coalesce: { ttl: "1s" } };
+  }
 }
 
 enum ThingsReason {
@@ -104,8 +109,12 @@ fn service_and_methods() {
             (1, "Put", Effect::Idempotent, KeyPolicy::Required, None),
             (2, "Add", Effect::Mutating, KeyPolicy::Ignored, None),
             (3, "Make", Effect::Mutating, KeyPolicy::Honoured, None),
+            (4, "Find", Effect::NoSideEffects, KeyPolicy::Ignored, None),
         ]
     );
+    let (joined, kept) = (Coalescing { ttl: None }, Coalescing { ttl: Some(Duration::from_secs(1)) });
+    let coalesce: Vec<_> = contract.methods.iter().map(|it| it.coalesce).collect();
+    assert_eq!(coalesce, [Some(joined), None, None, None, Some(kept)]);
     let get = &contract.methods[0];
     assert_eq!(get.path, "/model.v1.Things/Get");
     assert_eq!(get.comment, "Reads one.");

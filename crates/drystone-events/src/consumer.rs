@@ -304,6 +304,8 @@ impl Deliver for Consumer {
 /// Runs until the process stops.
 pub(crate) async fn until(mut stopping: watch::Receiver<bool>, work: impl Future<Output = ()>) {
     tokio::select! {
+        // In order, so that chance is no part of a rehearsal.
+        biased;
         () = work => {}
         // An error means that the process is gone already.
         _ = stopping.wait_for(|stopping| *stopping) => {}

@@ -50,8 +50,8 @@ pub(crate) fn failpoint(_: &'static str) {}
 /// Whether a test has taken something away that a promise rests on.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
-pub(crate) const fn broken(_: &'static str) -> bool {
-    false
+pub(crate) fn broken(what: &'static str) -> bool {
+    drystone_call::defects::broken(what)
 }
 
 /// Counts repeats for a test.
@@ -128,7 +128,8 @@ mod armed {
     /// Whether `DRYSTONE_BREAK` takes this away.
     pub(crate) fn broken(what: &'static str) -> bool {
         static BROKEN: OnceLock<Option<String>> = OnceLock::new();
-        BROKEN.get_or_init(|| std::env::var("DRYSTONE_BREAK").ok()).as_deref() == Some(what)
+        let by_variable = BROKEN.get_or_init(|| std::env::var("DRYSTONE_BREAK").ok()).as_deref();
+        by_variable == Some(what) || drystone_call::defects::broken(what)
     }
 
     /// Counts messages that an inbox had already.

@@ -110,7 +110,7 @@ impl Message {
 fn message_id(now: SystemTime) -> Uuid {
     let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let mut random = [0; 10];
-    random.copy_from_slice(&Uuid::new_v4().as_bytes()[6..]);
+    random.copy_from_slice(&drystone_call::chance().to_be_bytes()[6..]);
     uuid::Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(u64::MAX), &random).into_uuid()
 }
 

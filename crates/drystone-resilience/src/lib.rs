@@ -19,8 +19,51 @@
 //!
 //! Any knowledge of Drystone: which errors count and which calls may be repeated is for the stack to say. Hedging, and state shared between processes.
 
+mod admission;
+mod backoff;
+mod balance;
+mod breaker;
+mod budget;
+mod bulkhead;
 mod clock;
+mod deadline;
+mod fallback;
+mod flights;
+mod limit;
+mod observe;
+mod panic;
 mod random;
+mod ready;
+mod retry;
+mod rate;
+mod rolling;
+mod sync;
+mod writes;
 
+pub use admission::{Admission, AdmissionConfig, AdmissionStats, Admitted, QueueConfig, Shed, ShedWhy};
+pub use backoff::Backoff;
+pub use balance::{
+    Balance, BalanceConfig, BalanceError, BalanceEvent, Balancer, Ejection, MemberStats, Picked,
+};
+pub use breaker::{
+    Breaker, BreakerConfig, BreakerError, BreakerEvent, BreakerLayer, BreakerService, BreakerStats, Change, Classify, Counts,
+    ErrorsFail, Open, Outcome, Permit, SlowCalls, State, Window,
+};
+pub use budget::{Budget, BudgetConfig};
+pub use bulkhead::{Bulkhead, Slot};
 pub use clock::{Clock, ManualClock, TokioClock};
+pub use deadline::{
+    Carry, Deadline, DeadlineConfig, DeadlineError, DeadlineEvent, DeadlineLayer, DeadlinePassed, DeadlineService,
+    GRPC_TIMEOUT, GrpcTimeout, NotCarried, grpc_timeout, set_grpc_timeout,
+};
+pub use fallback::{FallbackEvent, FallbackLayer, FallbackService};
+pub use flights::{Boarding, Coalesce, CoalesceEvent, CoalesceFuture, CoalesceLayer, Flight, Flights, FlightsConfig, FlightsStats};
+pub use limit::{AdaptiveLimit, LimitConfig, LimitSlot};
+pub use observe::Observe;
+pub use panic::{PanicError, PanicEvent, PanicLayer, PanicService, Panicked, catch_panic};
 pub use random::{Random, SeededRandom, SystemRandom};
+pub use rate::{RateConfig, RateLimiter, TooFast};
+pub use retry::{
+    Cloned, Decision, RetryConfig, RetryEvent, RetryLayer, RetryPolicy, RetryService, Stop, Verdict,
+};
+pub use writes::Writes;

@@ -12,6 +12,7 @@ mod client;
 mod events;
 mod frames;
 mod pipe;
+mod policy;
 mod server;
 mod socket;
 mod wire;

@@ -10,14 +10,16 @@ use crate::entrance::GatewaySettings;
 use crate::eventing::EventSettings;
 use crate::graph::{Graph, GraphSettings};
 use crate::module::{Module, ModulePlan};
+use crate::rehearsal::RehearsalSettings;
+use crate::rehearse::AnyRehearsal;
+use crate::policies::{Known, Policies};
 use crate::settings::Settings;
 use crate::stores::Stores;
 use crate::surroundings::CallSettings;
 use crate::{Running, StartError};
 
 /// The first-level sections that the platform reads.
-const SECTIONS: [&str; 10] =
-    ["app", "calls", "determinism", "events", "gateway", "graph", "modules", "processes", "store", "tenants"];
+const SECTIONS: [&str; 12] = ["app", "calls", "determinism", "events", "gateway", "graph", "modules", "processes", "rehearsal", "serving", "store", "tenants"];
 
 /// Settings that every application begins with.
 const DEFAULTS: &str = include_str!("defaults.toml");
@@ -38,6 +40,12 @@ pub struct App {
     pub(crate) modules: Vec<Module>,
     pub(crate) settings: Vec<(Option<String>, String)>,
     pub(crate) hints: Vec<String>,
+    /// Settings of the command line, by the name of the argument; they override all others.
+    pub(crate) arguments: Vec<(&'static str, String)>,
+    pub(crate) rehearsal: Option<Arc<dyn AnyRehearsal>>,
+    /// What a rehearsal does without, to see that it is noticed.
+    #[cfg(feature = "defects")]
+    pub(crate) defect: &'static str,
 }
 
 impl App {
@@ -50,6 +58,10 @@ impl App {
             modules: Vec::new(),
             settings: Vec::new(),
             hints: Vec::new(),
+            arguments: Vec::new(),
+            rehearsal: None,
+            #[cfg(feature = "defects")]
+            defect: "",
         }
     }
 
@@ -81,7 +93,7 @@ impl App {
         self
     }
 
-    /// Runs the command line: `run` (the default), `up`, `migrate`, `tenants`, `events`, `db`, `graph`, `routes`, `config`.
+    /// Runs the command line: `run` (the default), `up`, `migrate`, `tenants`, `events`, `db`, `rehearse`, `graph`, `routes`, `config`.
     ///
     /// Returns when the application has stopped; a failure to start is printed to standard error.
     #[must_use]
@@ -129,6 +141,9 @@ impl App {
             settings.layer_file(file)?;
         }
         settings.layer_environment(std::env::vars());
+        for (name, text) in &self.arguments {
+            settings.layer(text, Some(name))?;
+        }
         settings.check_sections(&SECTIONS)?;
         check_values(&self.name, &settings)?;
         for name in settings.names_below("modules") {
@@ -139,6 +154,14 @@ impl App {
                 });
             }
         }
+        Ok(settings)
+    }
+
+    /// The settings of a rehearsal, which neither files nor the environment change.
+    pub(crate) fn load_rehearsed(&self) -> Result<Settings, StartError> {
+        let settings = self.load_built_in()?;
+        settings.check_sections(&SECTIONS)?;
+        check_values(&self.name, &settings)?;
         Ok(settings)
     }
 
@@ -157,6 +180,7 @@ impl App {
         let plans = self.modules.iter().map(|module| module.plan(settings)).collect::<Result<Vec<_>, _>>()?;
         let partial = EventSettings::read(settings)?.partial;
         let graph = Graph::of(&plans, &settings.section::<GraphSettings>("graph")?, partial)?;
+        Policies::read(settings, &Known::of(&plans, &graph))?;
         Ok((plans, graph))
     }
 
@@ -170,6 +194,7 @@ impl App {
 /// Reads every section of the platform, so that a value that does not fit is known before anything is opened.
 fn check_values(app: &Arc<str>, settings: &Settings) -> Result<(), StartError> {
     settings.section::<CallSettings>("calls")?;
+    RehearsalSettings::read(settings)?;
     settings.section::<GraphSettings>("graph")?;
     EventSettings::read(settings)?;
     GatewaySettings::read(settings)?;

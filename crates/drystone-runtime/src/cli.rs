@@ -6,8 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::migrate::Migrate;
+use crate::commands::policy::{Policy, policy};
 use crate::commands::{Db, Events, Tenants};
 use crate::topology::{MAIN, Topology};
+use crate::rehearsal::RehearsalSettings;
+use crate::rehearse::{Rehearse, rehearse};
+use crate::settings::Settings;
 use crate::{App, StartError, commands, host, routes, up};
 
 /// The settings file that is read when it is there and no other is named.
@@ -47,6 +51,9 @@ enum Command {
         /// The process of the topology to run
         #[arg(long, value_name = "NAME")]
         process: Option<String>,
+        /// With the faults of a network between modules, from one seed
+        #[arg(long, value_name = "seed=7,profile=wan", num_args = 0..=1, default_missing_value = "")]
+        rehearse: Option<String>,
         /// Stop when standard input ends, as it does when a parent process goes
         #[arg(long, hide = true)]
         until_stdin_ends: bool,
@@ -64,6 +71,10 @@ enum Command {
     /// Look at the stores
     #[command(subcommand)]
     Db(Db),
+    /// Run the application's invariants over many seeds, with faults between its modules
+    Rehearse(Rehearse),
+    /// Show how every edge is called and every method is served, and where each setting comes from
+    Policy(Policy),
     /// Show modules, contracts, and the calls and events between them
     Graph {
         /// As a Mermaid flow chart
@@ -95,15 +106,19 @@ pub(crate) fn run(app: App) -> ExitCode {
 
 fn execute(app: &App, cli: Cli) -> Result<(), StartError> {
     let settings = app.load(&cli.files.list())?;
-    let command = cli.command.unwrap_or(Command::Run { process: None, until_stdin_ends: false });
+    let command = cli.command.unwrap_or(Command::Run { process: None, rehearse: None, until_stdin_ends: false });
     match command {
-        Command::Run { process, until_stdin_ends } => {
+        Command::Run { process, rehearse, until_stdin_ends } => {
+            let (app, settings) = match rehearse {
+                Some(argument) => rehearsed(app, &argument, &cli.files)?,
+                None => (app.clone(), settings),
+            };
             let topology = match &process {
                 Some(_) => Topology::read(&settings, &app.module_names())?,
                 None => Topology::whole(&app.module_names()),
             };
             let process = process.unwrap_or_else(|| MAIN.to_owned());
-            block_on(host::run(app, settings, &topology, &process, until_stdin_ends))
+            block_on(host::run(&app, settings, &topology, &process, until_stdin_ends))
         }
         Command::Up => {
             let topology = Topology::read(&settings, &app.module_names())?;
@@ -117,6 +132,8 @@ fn execute(app: &App, cli: Cli) -> Result<(), StartError> {
         Command::Tenants(what) => block_on(commands::tenants(app, &settings, what)),
         Command::Events(what) => block_on(commands::events(app, &settings, what)),
         Command::Db(what) => block_on(commands::db(app, &settings, what)),
+        Command::Rehearse(what) => rehearse(app, &what),
+        Command::Policy(what) => block_on(policy(app, &settings, what)),
         Command::Graph { mermaid } => {
             let topology = Topology::read(&settings, &app.module_names())?;
             let (_, graph) = app.plan(&settings)?;
@@ -133,6 +150,14 @@ fn execute(app: &App, cli: Cli) -> Result<(), StartError> {
             Ok(())
         }
     }
+}
+
+/// The application with the settings of `run --rehearse`, and its settings with them.
+fn rehearsed(app: &App, argument: &str, files: &Files) -> Result<(App, Settings), StartError> {
+    let mut app = app.clone();
+    app.arguments.push(("--rehearse", RehearsalSettings::of_argument(argument)?));
+    let settings = app.load(&files.list())?;
+    Ok((app, settings))
 }
 
 /// Runs on a runtime with one worker a core.

@@ -12,6 +12,7 @@ mod lifecycle;
 mod listing;
 pub(crate) mod migrate;
 mod moving;
+pub(crate) mod policy;
 mod reach;
 mod section;
 mod status;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::running::Running;
 use crate::settings::Settings;
-use crate::{App, StartError, events_metrics, store_metrics};
+use crate::{App, StartError, events_metrics, rehearsal, replicas_metrics, store_metrics};
 
 /// `[gateway]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -85,13 +85,20 @@ impl Entrance {
 /// `/metrics` in the Prometheus text format.
 fn metrics_route(running: &Running) -> Router {
     let (edges, served, stores) = (running.edges(), running.served(), running.stores.clone());
+    let channels = running.policies.as_ref().map_or_else(Vec::new, |policies| policies.channels());
     let (home, relays) = (Arc::clone(running.home()), running.relays.clone());
     let (consumers, subscriptions) = (running.consumers.clone(), running.subscriptions.clone());
+    let remotes = running.remotes.clone();
+    let faults = running.faults().cloned();
     let render = move || {
         let text = drystone_telemetry::prometheus(&edges)
+            + &drystone_telemetry::prometheus_of_edges(&channels)
             + &drystone_telemetry::prometheus_of_served(&served)
+            + &drystone_telemetry::prometheus_of_admission(&served)
+            + &replicas_metrics::prometheus(&remotes)
             + &store_metrics::prometheus(&stores)
-            + &events_metrics::prometheus(&home, &relays, &consumers, &subscriptions);
+            + &events_metrics::prometheus(&home, &relays, &consumers, &subscriptions)
+            + &faults.as_deref().map(rehearsal::prometheus).unwrap_or_default();
         async move { ([("content-type", "text/plain; version=0.0.4")], text) }
     };
     Router::new().route("/metrics", get(render))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drystone_call::{AnyChannel as _, Channel, ContractClient, Mount, Target as Bound};
+use drystone_call::{AnyChannel as _, Channel, ContractClient, Faults, Mount};
 use drystone_events::delivery::v1::{DeliveryClient, DeliveryServer};
 use drystone_events::delivery::{self, Deliveries, RemoteConsumer};
 use drystone_events::nats::{NatsBroker, NatsConfig};
@@ -16,13 +16,13 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::StartError;
+use crate::{StartError, rehearsal};
 use crate::graph::{self, Graph};
 use crate::module::ModulePlan;
 use crate::remotes::Remotes;
 use crate::settings::Settings;
 use crate::stores::whole;
-use crate::surroundings::Surroundings;
+use crate::surroundings::{LocalRunner, Surroundings};
 
 /// The pump that carries to the broker.
 const BROKER_PUMP: &str = "nats";
@@ -131,6 +131,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) surroundings: &'a Surroundings,
     pub(crate) graph: &'a Graph,
+    pub(crate) faults: Option<&'a Arc<Faults>>,
     /// The hosted modules.
     pub(crate) plans: Vec<&'a ModulePlan>,
 }
@@ -176,7 +177,7 @@ impl Eventing {
             served.mount(parts.surroundings.home("events"), None)
         });
         // Two processes of one name are two owners, and so is one that was started again.
-        let owner = format!("{}/{}", parts.process, uuid::Uuid::new_v4().simple()).into();
+        let owner = format!("{}/{}", parts.process, uuid::Uuid::from_u128(drystone_call::chance()).simple()).into();
         Ok(Self { consumers, mount, broker, owner })
     }
 
@@ -219,13 +220,20 @@ impl Eventing {
         to: &graph::Subscription,
         remotes: &mut Remotes,
     ) -> Result<Arc<dyn Deliver>, StartError> {
-        if let Some(here) = self.consumers.iter().find(|consumer| *consumer.name() == *to.consumer) {
-            return Ok(Arc::new(here.clone()));
-        }
-        let remote = remotes.way_to(&to.to, delivery::contract())?;
+        let here = self.consumers.iter().find(|consumer| *consumer.name() == *to.consumer);
+        let target = match (here, parts.faults, &self.mount) {
+            (Some(_), Some(faults), Some(mount)) => {
+                rehearsal::target_here(mount, LocalRunner::Faulty, Some(faults), &plan.name)
+            }
+            (Some(here), ..) => return Ok(Arc::new(here.clone())),
+            (None, faults, _) => {
+                let remote = remotes.way_to(&to.to, delivery::contract())?;
+                rehearsal::target_elsewhere(remote, faults, &plan.name, &to.to)
+            }
+        };
         let channel = Channel::unbound(Some(&plan.name), &plan.name);
         channel
-            .bind_to(Bound::Remote(remote))
+            .bind_to(target)
             .map_err(|error| StartError::part("the way of events", error.message()))?;
         let client = DeliveryClient::from_channel(channel);
         let home = parts.surroundings.home(&plan.name);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use drystone_call::{AnyChannel, EdgeMetrics, KeyGate, Mount, Target};
+use drystone_call::{AnyChannel, EdgeMetrics, Faults, KeyGate, Mount, Target, defects};
 use drystone_events::delivery;
 use drystone_gateway::Check;
 use drystone_store::Store;
@@ -24,15 +24,17 @@ use crate::eventing::{Eventing, Parts};
 use crate::graph::Graph;
 use crate::module::ModulePlan;
 use crate::module_events::ModuleEvents;
+use crate::rehearsal::RehearsalSettings;
+use crate::policies::{Known, LivePolicies};
 use crate::remotes::Remotes;
 use crate::running::Running;
 use crate::settings::Settings;
-use crate::signals::{stdin_end, stop_signal};
+use crate::signals::{Hangups, stdin_end, stop_signal};
 use crate::stores::Stores;
-use crate::surroundings::{AppSettings, CallSettings, LocalRunner, Surroundings};
+use crate::surroundings::{AppSettings, CallSettings, Surroundings};
 use crate::tasks::Tasks;
 use crate::topology::{MAIN, Process, Topology};
-use crate::{App, StartError, admin, process_file};
+use crate::{App, StartError, admin, process_file, rehearsal};
 
 /// How long another process may take to say that it is there.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(900);
@@ -46,10 +48,12 @@ pub(crate) struct Host {
     plans: Vec<ModulePlan>,
     pub(crate) graph: Graph,
     surroundings: Surroundings,
+    policies: Arc<LivePolicies>,
     mounts: BTreeMap<&'static str, Mount>,
     stores: Vec<(Arc<str>, Store)>,
     pub(crate) internal: Option<(InternalServer, ProcessIdentity)>,
     eventing: Option<Eventing>,
+    faults: Option<Arc<Faults>>,
 }
 
 impl Host {
@@ -62,9 +66,12 @@ impl Host {
     ) -> Result<Self, StartError> {
         let process = topology.process(process)?.clone();
         let (plans, graph) = app.plan(&settings)?;
+        let known = Known::of(&plans, &graph);
         let mut host = Self {
             app: app.clone(),
+            policies: Arc::new(LivePolicies::new(app, &process.name, &settings, known)?),
             surroundings: Surroundings::read(&settings)?,
+            faults: RehearsalSettings::read(&settings)?.map(RehearsalSettings::faults),
             settings,
             topology: topology.clone(),
             process,
@@ -92,6 +99,7 @@ impl Host {
             settings: &self.settings,
             surroundings: &self.surroundings,
             graph: &self.graph,
+            faults: self.faults.as_ref(),
             plans: self.plans.iter().filter(|plan| self.hosts(&plan.name)).collect(),
         }
     }
@@ -121,19 +129,22 @@ impl Host {
         let mut mounts = BTreeMap::new();
         for plan in self.plans.iter().filter(|plan| self.hosts(&plan.name)) {
             let home = self.surroundings.home(&plan.name);
-            let gate: Option<Arc<dyn KeyGate>> = plan.uses_store.then(|| plan.store.gate());
+            let honours_keys = plan.uses_store && !defects::broken("keys are ignored");
+            let gate: Option<Arc<dyn KeyGate>> = honours_keys.then(|| plan.store.gate());
             for served in &plan.served {
-                mounts.insert(served.contract().name, served.mount(Arc::clone(&home), gate.clone()));
+                let mount = served.mount(Arc::clone(&home), gate.clone());
+                self.policies.add_served(Arc::clone(mount.dispatch()));
+                mounts.insert(served.contract().name, mount);
             }
         }
         self.mounts = mounts;
     }
 
     async fn open_port(&self) -> Result<(InternalServer, ProcessIdentity), StartError> {
-        let data = self.settings.section::<AppSettings>("app")?.data;
+        let settings = self.settings.section::<AppSettings>("app")?;
         let part = || format!("the port of process `{}` for other processes", self.process.name);
-        let authority =
-            DevAuthority::open(data.join("certs")).map_err(|error| StartError::part(part(), error))?;
+        let authority = DevAuthority::open(settings.certificates())
+            .map_err(|error| StartError::part(part(), error))?;
         let mut modules = self.process.modules.clone();
         if self.process.name == MAIN {
             modules.push(GATEWAY.to_owned());
@@ -145,7 +156,7 @@ impl Host {
         let server = InternalServer::bind(address, &identity)
             .await
             .map_err(|error| StartError::part(part(), error))?;
-        Ok((server, identity))
+        Ok((server.grace(settings.grace()), identity))
     }
 
     /// Where other processes reach this one.
@@ -171,7 +182,9 @@ impl Host {
         let mut running = Running::new(self.process.name.clone(), stopper, self.surroundings.home(GATEWAY));
         running.drain = self.settings.section::<AppSettings>("app")?.drain();
         running.clock = self.surroundings.manual.clone();
+        running.faults.clone_from(&self.faults);
         running.edges = metrics;
+        running.policies = Some(Arc::clone(&self.policies));
         running.targets = targets;
         running.internal = self.serve_internal(eventing.mount.as_ref(), stopping.clone(), running.drain);
         running.remotes = remotes.into_made();
@@ -211,13 +224,18 @@ impl Host {
         let (mut metrics, mut targets) = (Vec::new(), BTreeMap::new());
         for channel in inside.chain(outside) {
             let contract = channel.contract().name;
-            let target = match (self.mounts.get(contract), runner) {
-                (Some(mount), LocalRunner::Direct) => Target::Direct(mount.clone()),
-                (Some(mount), LocalRunner::Encoded) => Target::Encoded(mount.clone()),
-                (None, _) => Target::Remote(remotes.way_to_server_of(contract)?),
+            let (faults, from) = (self.faults.as_ref(), &*channel.edge_metrics().from);
+            let target = match self.mounts.get(contract) {
+                Some(mount) => rehearsal::target_here(mount, runner, faults, from),
+                None => {
+                    let remote = remotes.way_to_server_of(contract)?;
+                    let to = remote.module().to_owned();
+                    rehearsal::target_elsewhere(remote, faults, from, &to)
+                }
             };
             targets.insert(contract, target.clone());
             channel.bind_to(target).map_err(|error| StartError::part("an edge", error.message()))?;
+            self.policies.add_channel(Arc::clone(channel));
             metrics.push(Arc::clone(channel.edge_metrics()));
         }
         Ok((metrics, targets))
@@ -241,7 +259,8 @@ impl Host {
         };
         let events = ModuleEvents::of_process(running, &self.settings, &self.surroundings, &self.graph)?;
         let (stores, home) = (self.stores.clone(), Arc::clone(running.home()));
-        let serving = admin::serve(listener, admin::Admin { about, stores, events, home }, stopping);
+        let policies = Arc::clone(&self.policies);
+        let serving = admin::serve(listener, admin::Admin { about, stores, events, home, policies }, stopping);
         Ok((socket, serving))
     }
 
@@ -356,7 +375,7 @@ pub(crate) async fn run(
     until_stdin_ends: bool,
 ) -> Result<(), StartError> {
     drystone_telemetry::init(LogFormat::Text).map_err(|problem| StartError::part("the log", problem))?;
-    let stop = stop_signal()?;
+    let (stop, hangups) = (stop_signal()?, Hangups::new()?);
     let data = settings.section::<AppSettings>("app")?.data;
     let addresses: BTreeMap<String, SocketAddr> =
         topology.processes.iter().filter_map(|p| Some((p.name.clone(), p.listen?))).collect();
@@ -369,9 +388,14 @@ pub(crate) async fn run(
     tokio::select! {
         () = stop => {}
         () = parent => {}
+        () = running.reload_at(hangups) => {}
     }
     println!("{process} stops");
+    let faults = running.faults().cloned();
     running.stop().await;
+    if let Some(faults) = faults {
+        println!("rehearsal: {}", faults.report());
+    }
     process_file::remove(&data, process);
     Ok(())
 }
@@ -381,6 +405,9 @@ fn announce(app: &App, data: &Path, process: &str, running: &Running, internal: 
     println!("{} {} runs: process {process}, data in {}", app.name, app.version, data.display());
     if let Some(address) = internal {
         println!("  other processes  {address} (gRPC, mutual TLS)");
+    }
+    if let Some(faults) = running.faults() {
+        println!("{}", rehearsal::announcement(faults));
     }
     let Some(address) = running.gateway_address() else { return };
     println!("  REST and gRPC    http://{address}");

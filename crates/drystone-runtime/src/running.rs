@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use axum::Router;
 use drystone_call::{
-    AnyChannel as _, Channel, Context, ContractClient, Dispatch, EdgeMetrics, Home, ManualClock, Principal,
+    AnyChannel as _, Channel, Context, ContractClient, Dispatch, EdgeMetrics, Faults, Home, ManualClock, Principal,
     Result, ServiceDef as _, Target, TenantId,
 };
 use drystone_events::{Consumer, Relay, Subscription};
 use drystone_gateway::Gateway;
 use drystone_store::Store;
-use drystone_transport::{GATEWAY, RemoteModule};
+use drystone_transport::{GATEWAY, Replicas};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,6 +25,8 @@ use crate::StartError;
 use crate::admin::Socket;
 use crate::entrance::Entrance;
 use crate::host::Listen;
+use crate::policies::LivePolicies;
+use crate::signals::Hangups;
 
 /// A started process of an application.
 pub struct Running {
@@ -33,10 +35,12 @@ pub struct Running {
     home: Arc<Home>,
     pub(crate) drain: Duration,
     pub(crate) clock: Option<Arc<ManualClock>>,
+    pub(crate) faults: Option<Arc<Faults>>,
     pub(crate) edges: Vec<Arc<EdgeMetrics>>,
+    pub(crate) policies: Option<Arc<LivePolicies>>,
     clients: Mutex<Vec<Arc<EdgeMetrics>>>,
     pub(crate) internal: Option<JoinHandle<()>>,
-    pub(crate) remotes: Vec<(Arc<RemoteModule>, &'static str)>,
+    pub(crate) remotes: Vec<(Arc<Replicas>, &'static str)>,
     pub(crate) targets: BTreeMap<&'static str, Target>,
     pub(crate) tasks: Vec<JoinHandle<()>>,
     pub(crate) stores: Vec<(Arc<str>, Store)>,
@@ -56,7 +60,9 @@ impl Running {
             home,
             drain: Duration::ZERO,
             clock: None,
+            faults: None,
             edges: Vec::new(),
+            policies: None,
             clients: Mutex::default(),
             internal: None,
             remotes: Vec::new(),
@@ -142,6 +148,9 @@ impl Running {
             drystone_call::Error::unavailable(format!("process {} has no way to {contract}", self.process))
         })?;
         channel.bind_to(target)?;
+        if let Some(policies) = &self.policies {
+            policies.add_channel(Arc::new(channel.clone()));
+        }
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(channel.metrics()));
         Ok(C::from_channel(channel))
     }
@@ -180,7 +189,9 @@ impl Running {
     #[must_use]
     pub fn served(&self) -> Vec<Arc<dyn Dispatch>> {
         let here = |target: &Target| match target {
-            Target::Direct(mount) | Target::Encoded(mount) => Some(Arc::clone(mount.dispatch())),
+            Target::Direct(mount) | Target::Encoded(mount) | Target::Faulty(mount, _) => {
+                Some(Arc::clone(mount.dispatch()))
+            }
             Target::Remote(_) => None,
         };
         self.targets.values().filter_map(here).collect()
@@ -190,6 +201,23 @@ impl Running {
     #[must_use]
     pub fn remote_connections(&self) -> u64 {
         self.remotes.iter().map(|(remote, _)| remote.metrics().connections.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What the process's edges inject, if it rehearses.
+    #[must_use]
+    pub fn faults(&self) -> Option<&Arc<Faults>> {
+        self.faults.as_ref()
+    }
+
+    /// Reads the settings of calls again at every SIGHUP; never completes.
+    pub(crate) async fn reload_at(&self, mut hangups: Hangups) {
+        loop {
+            hangups.next().await;
+            if let Some(policies) = &self.policies {
+                // What came of it is in the log.
+                let _ = policies.reload_and_say();
+            }
+        }
     }
 
     /// The stores of the hosted modules.
@@ -228,6 +256,10 @@ impl Running {
             for task in servers.chain(self.tasks) {
                 // A task that panicked has said so.
                 let _ = task.await;
+            }
+            // A repeated request needs the stores.
+            if let Some(faults) = &self.faults {
+                faults.at_rest().await;
             }
         };
         if timeout(self.drain, ended).await.is_err() {

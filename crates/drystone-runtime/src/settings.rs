@@ -4,18 +4,21 @@
 //! A variable such as `DRYSTONE__GATEWAY__LISTEN` sets `gateway.listen`. Every value remembers where it came from, so that a
 //! mistake is reported with its place and `config` can show it.
 
-use std::collections::BTreeMap;
+mod mask;
+mod path;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use crate::StartError;
-
-/// What stands where a secret was.
-const MASK: &str = "********";
+pub(crate) use mask::masked;
+use mask::{MASK, is_secret, masked_url};
+pub(crate) use path::joined;
 
 /// The prefix of environment variables that override settings.
 pub(crate) const ENV_PREFIX: &str = "DRYSTONE__";
@@ -47,9 +50,14 @@ struct Setting {
     origin: Origin,
 }
 
-/// The effective settings of an application: dotted path to value and origin.
+/// The effective settings of an application.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Settings(BTreeMap<String, Setting>);
+pub(crate) struct Settings {
+    /// Path to value and origin.
+    values: BTreeMap<String, Setting>,
+    /// The files that were read, in order.
+    files: Vec<PathBuf>,
+}
 
 impl Settings {
     /// Adds a layer from the text of a TOML file; `name` is `None` for what is built in.
@@ -80,27 +88,42 @@ impl Settings {
         let place = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| StartError::Settings { place: place.clone(), problem: error.to_string() })?;
+        self.files.push(path.to_owned());
         self.layer(&text, Some(&place))
+    }
+
+    /// The files that were read, in order.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Adds the environment as a layer.
     pub(crate) fn layer_environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
+        // In the order of their names, in which a value comes before those below it.
+        let variables: BTreeMap<String, String> = variables.collect();
         for (name, text) in variables {
             let Some(path) = name.strip_prefix(ENV_PREFIX) else { continue };
-            let path = path.to_lowercase().replace("__", ".");
+            let path = path.to_lowercase().split("__").fold(String::new(), |path, name| joined(&path, name));
             // A value is TOML where it reads as TOML (numbers, lists), and otherwise a string.
             let value = text.parse::<Value>().unwrap_or(Value::String(text));
-            self.set(path, value, Origin::Environment(name));
+            self.add_value(path, value, &Origin::Environment(name));
+        }
+    }
+
+    fn add_value(&mut self, path: String, value: Value, origin: &Origin) {
+        match value {
+            Value::Table(table) => {
+                for (name, value) in table {
+                    self.add_value(joined(&path, &name), value, origin);
+                }
+            }
+            value => self.set(path, value, origin.clone()),
         }
     }
 
     fn add_table(&mut self, prefix: &str, table: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) {
         for (key, value) in table {
-            let path = if prefix.is_empty() {
-                key.get_ref().to_string()
-            } else {
-                format!("{prefix}.{}", key.get_ref())
-            };
+            let path = joined(prefix, key.get_ref());
             match value.get_ref() {
                 DeValue::Table(inner) => self.add_table(&path, inner, origin),
                 leaf => {
@@ -112,8 +135,31 @@ impl Settings {
         }
     }
 
+    /// Sets a value; where an earlier layer has a table in its place, or a value in the place of its table, that is gone.
     fn set(&mut self, path: String, value: Value, origin: Origin) {
-        self.0.insert(path, Setting { value, origin });
+        let below = format!("{path}.");
+        self.values.retain(|known, _| {
+            let above = path.strip_prefix(known.as_str()).is_some_and(|rest| rest.starts_with('.'));
+            !known.starts_with(&below) && !above
+        });
+        self.values.insert(path, Setting { value, origin });
+    }
+
+    /// The values below `path`: the names that lead to each, the value and its origin.
+    pub(crate) fn below(&self, path: &str) -> impl Iterator<Item = (Vec<String>, &Value, &Origin)> {
+        let prefix = format!("{path}.");
+        let found = self.values.range(prefix.clone()..).take_while({
+            let prefix = prefix.clone();
+            move |(key, _)| key.starts_with(&prefix)
+        });
+        found.map(move |(key, setting)| (path::names(&key[prefix.len()..]), &setting.value, &setting.origin))
+    }
+
+    /// The paths whose values are not those of `other`, or are in one of both only.
+    pub(crate) fn differing(&self, other: &Self) -> BTreeSet<String> {
+        let paths = self.values.keys().chain(other.values.keys());
+        let value = |all: &Self, path: &str| all.values.get(path).map(|setting| setting.value.clone());
+        paths.filter(|path| value(self, path) != value(other, path)).cloned().collect()
     }
 
     /// The values below `path` as one typed section; an absent section is that of an empty table.
@@ -121,10 +167,8 @@ impl Settings {
     /// # Errors
     /// If a value does not fit, with its path and origin.
     pub(crate) fn section<T: DeserializeOwned>(&self, path: &str) -> Result<T, StartError> {
-        let prefix = format!("{path}.");
         let mut root = toml::Table::new();
-        for (key, setting) in self.0.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix)) {
-            let mut names: Vec<&str> = key[prefix.len()..].split('.').collect();
+        for (mut names, value, _) in self.below(path) {
             let Some(leaf) = names.pop() else { continue };
             let table = names.into_iter().fold(&mut root, |table, name| {
                 let entry = table.entry(name).or_insert_with(|| Value::Table(toml::Table::new()));
@@ -133,22 +177,18 @@ impl Settings {
                 }
                 entry.as_table_mut().expect("made a table on the line above")
             });
-            table.insert(leaf.to_owned(), setting.value.clone());
+            table.insert(leaf, value.clone());
         }
         T::deserialize(Value::Table(root)).map_err(|error| StartError::Settings {
-            place: self.places(&prefix),
+            place: self.places(&format!("{path}.")),
             problem: format!("[{path}] {error}"),
         })
     }
 
-    /// The names directly below `path`.
+    /// The names directly below `path`, without quotes.
     pub(crate) fn names_below(&self, path: &str) -> Vec<String> {
-        let prefix = format!("{path}.");
-        let mut names: Vec<String> = self
-            .0
-            .keys()
-            .filter_map(|key| key.strip_prefix(&prefix)?.split('.').next().map(str::to_owned))
-            .collect();
+        let mut names: Vec<String> =
+            self.below(path).filter_map(|(names, ..)| names.into_iter().next()).collect();
         names.dedup();
         names
     }
@@ -158,9 +198,9 @@ impl Settings {
     /// # Errors
     /// Names the section, its origin and the known ones.
     pub(crate) fn check_sections(&self, known: &[&str]) -> Result<(), StartError> {
-        for (path, setting) in &self.0 {
-            let first = path.split('.').next().unwrap_or(path);
-            if !known.contains(&first) {
+        for (path, setting) in &self.values {
+            let first = path::names(path).into_iter().next().unwrap_or_default();
+            if !known.contains(&first.as_str()) {
                 return Err(StartError::Settings {
                     place: setting.origin.to_string(),
                     problem: format!("`{path}` is not a setting; the sections are {}", known.join(", ")),
@@ -173,7 +213,7 @@ impl Settings {
     /// The origins of the values below a prefix, for an error message.
     pub(crate) fn places(&self, prefix: &str) -> String {
         let mut places: Vec<String> = self
-            .0
+            .values
             .iter()
             .filter(|(key, _)| key.starts_with(prefix))
             .map(|(_, s)| s.origin.to_string())
@@ -186,62 +226,23 @@ impl Settings {
     pub(crate) fn describe(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::new();
-        for (path, setting) in &self.0 {
-            let shown = if is_secret(path) { format!("\"{MASK}\"") } else { masked_url(&setting.value) };
-            let _ = writeln!(text, "{:<58} # {}", format!("{path} = {shown}"), setting.origin);
+        for (path, setting) in &self.values {
+            let _ = writeln!(text, "{:<58} # {}", assignment(path, setting), setting.origin);
         }
         text
     }
-}
 
-/// Whether a value must never be shown, judged by its name.
-fn is_secret(path: &str) -> bool {
-    const TELLING: [&str; 5] = ["secret", "password", "token", "credential", "private_key"];
-    let path = path.to_lowercase();
-    TELLING.iter().any(|word| path.contains(word))
-}
-
-/// A value as TOML, with the passwords of URLs masked.
-fn masked_url(value: &Value) -> String {
-    match value {
-        Value::String(text) => Value::String(masked(text)).to_string(),
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(masked_url).collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
+    /// One value with its origin, if it is set.
+    pub(crate) fn describe_one(&self, path: &str) -> Option<String> {
+        let setting = self.values.get(path)?;
+        Some(format!("{} ({})", assignment(path, setting), setting.origin))
     }
 }
 
-/// A text with the passwords of a URL masked: the user's, and those among its parameters.
-pub(crate) fn masked(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let (address, parameters) = match rest.split_once('?') {
-        Some((address, parameters)) => (address, Some(parameters)),
-        None => (rest, None),
-    };
-    // A password with a raw `?` in it ends behind that: what is masked too much is no harm.
-    let (address, parameters) = match rest.rfind('@') {
-        Some(_) if address.contains('@') => (address, parameters),
-        Some(_) if address.contains(':') => (rest, None),
-        _ => (address, parameters),
-    };
-    let mut shown = match address.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => {
-            let user = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}:{MASK}@{host}")
-        }
-        _ => format!("{scheme}://{address}"),
-    };
-    let mut between = '?';
-    for parameter in parameters.into_iter().flat_map(|all| all.split('&')) {
-        shown.push(between);
-        between = '&';
-        match parameter.split_once('=') {
-            Some((name, _)) if is_secret(name) => shown.push_str(&format!("{name}={MASK}")),
-            _ => shown.push_str(parameter),
-        }
-    }
-    shown
+/// `path = value`, a secret masked.
+fn assignment(path: &str, setting: &Setting) -> String {
+    let shown = if is_secret(path) { format!("\"{MASK}\"") } else { masked_url(&setting.value) };
+    format!("{path} = {shown}")
 }
 
 /// A parsed value without its spans; `None` for what TOML cannot hold.
@@ -331,26 +332,34 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_the_passwords_of_a_url_is_masked() {
-        for (url, shown) in [
-            ("sqlite:", "sqlite:"),
-            ("postgres://app@db/shop", "postgres://app@db/shop"),
-            ("postgres://db:5432/shop", "postgres://db:5432/shop"),
-            ("postgres://app:p%40ss%2Fw@db:5432/shop", "postgres://app:********@db:5432/shop"),
-            ("postgres://app:p@ss/w@db/shop", "postgres://app:********@db/shop"),
-            ("postgres://app:p?w@db/shop", "postgres://app:********@db/shop"),
-            (
-                "postgres://app@%2Frun%2Fpg/shop?sslmode=require",
-                "postgres://app@%2Frun%2Fpg/shop?sslmode=require",
-            ),
-            (
-                "postgres://app@db/shop?password=hunter2&sslmode=require&sslpassword=hunter2",
-                "postgres://app@db/shop?password=********&sslmode=require&sslpassword=********",
-            ),
-        ] {
-            assert_eq!(masked(url), shown);
-        }
-        let list = Value::Array(vec!["https://a:hunter2@b".into(), 3.into()]);
-        assert_eq!(masked_url(&list), r#"["https://a:********@b", 3]"#);
+    fn quoted_names_stay_apart() {
+        let mut settings = Settings::default();
+        let text = "[calls.contract.\"shop.payments.v1.Payments\"]\ntimeout = \"1s\"\n[calls.contract.\"a b\".retry]\nattempts = 2\n";
+        settings.layer(text, Some("f")).unwrap();
+        assert_eq!(settings.names_below("calls.contract"), ["a b", "shop.payments.v1.Payments"]);
+        let section: BTreeMap<String, Value> = settings.section("calls.contract").unwrap();
+        assert_eq!(section["shop.payments.v1.Payments"]["timeout"], "1s".into());
+        let shown = settings.describe();
+        assert!(shown.contains("calls.contract.\"shop.payments.v1.Payments\".timeout = \"1s\""), "{shown}");
+        let again: toml::Table = shown.parse().unwrap();
+        assert_eq!(again["calls"]["contract"]["a b"]["retry"]["attempts"], 2.into(), "what is shown is TOML");
+    }
+
+    #[test]
+    fn a_value_takes_the_place_of_a_table_and_a_table_that_of_a_value() {
+        let mut settings = Settings::default();
+        settings
+            .layer("[calls]\nretry = { attempts = 2, base = \"1ms\" }\nretries = 1\n", Some("a"))
+            .unwrap();
+        settings.layer("[calls]\nretry = false\n", Some("b")).unwrap();
+        let paths = |settings: &Settings| settings.values.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(paths(&settings), ["calls.retries", "calls.retry"]);
+        let variables =
+            [("DRYSTONE__CALLS__RETRY", "{ attempts = 4 }"), ("DRYSTONE__CALLS__RETRY__CAP", "1s")];
+        settings.layer_environment(variables.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter());
+        assert_eq!(paths(&settings), ["calls.retries", "calls.retry.attempts", "calls.retry.cap"]);
+        let before = layered();
+        assert_eq!(before.differing(&settings).len(), 5);
+        assert!(before.differing(&before.clone()).is_empty());
     }
 }

@@ -1,7 +1,7 @@
-//! When to stop: signals, and the end of standard input.
+//! When to stop and when to read the settings again: signals, and the end of standard input.
 
 use tokio::io::AsyncReadExt as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::StartError;
 
@@ -31,6 +31,24 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
             std::process::exit(130);
         });
     })
+}
+
+/// SIGHUP, which asks for the settings to be read again; from now on it does not end the process.
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// # Errors
+    /// If the handler cannot be installed.
+    pub(crate) fn new() -> Result<Self, StartError> {
+        signal(SignalKind::hangup()).map(Self).map_err(|error| StartError::part("signal handling", error))
+    }
+
+    /// Completes at the next one, or at once if one came since the last.
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// Completes when standard input ends.

@@ -20,6 +20,20 @@ use crate::{StartError, secrets};
 struct StoreSettings {
     url: String,
     owner_url: Option<String>,
+    #[serde(default)]
+    commits: Commits,
+}
+
+/// Where SQLite's commits happen.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+enum Commits {
+    /// On a thread of the module's own, with an fsync.
+    #[default]
+    #[serde(rename = "on a thread")]
+    OnThread,
+    /// Where they come up, without one: for rehearsals alone, which keep nothing.
+    #[serde(rename = "in place")]
+    InPlace,
 }
 
 /// `[tenants]`.
@@ -38,6 +52,7 @@ pub(crate) struct Stores {
     owner: Option<SecretString>,
     tenants: Vec<TenantId>,
     on_first_use: bool,
+    commits: Commits,
     surroundings: Surroundings,
 }
 
@@ -87,7 +102,7 @@ impl Place {
 impl Stores {
     /// Reads and checks `[store]` and `[tenants]`; opens nothing.
     pub(crate) fn read(app: &Arc<str>, settings: &Settings) -> Result<Self, StartError> {
-        let StoreSettings { url, owner_url } = settings.section("store")?;
+        let StoreSettings { url, owner_url, commits } = settings.section("store")?;
         let TenantSettings { create, on_first_use } = settings.section("tenants")?;
         let data = settings.section::<AppSettings>("app")?.data;
         let wrong = |problem| StartError::Settings { place: settings.places("store."), problem };
@@ -104,6 +119,7 @@ impl Stores {
             owner: owner_url.map(SecretString::from),
             tenants,
             on_first_use,
+            commits,
             surroundings: Surroundings::read(settings)?,
         })
     }
@@ -134,6 +150,7 @@ impl Stores {
             place.location(&plan.name).map_err(|problem| StartError::part(part(&plan.name), problem))?;
         let mut config = StoreConfig::new(location, plan.migrations, self.surroundings.home(&plan.name));
         config.create_tenants = self.on_first_use;
+        config.in_place = self.commits == Commits::InPlace;
         config.publishes = Some(Arc::new(plan.publishes.clone()));
         Ok(config)
     }

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use drystone_call::{Clock, Home, ManualClock, RandomIds, SeededIds, SystemClock};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
 
 use crate::StartError;
 use crate::settings::Settings;
@@ -17,7 +18,10 @@ use crate::settings::Settings;
 #[serde(deny_unknown_fields)]
 pub(crate) struct AppSettings {
     pub(crate) data: PathBuf,
+    /// Where the authority of the processes' certificates is.
+    certificates: Option<PathBuf>,
     drain: u64,
+    grace_ms: u64,
 }
 
 impl AppSettings {
@@ -25,11 +29,20 @@ impl AppSettings {
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_secs(self.drain)
     }
+
+    /// How long a process that stops says so before it closes its port to the others.
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+
+    /// The directory of the certificates: replicas with data directories of their own share one.
+    pub(crate) fn certificates(&self) -> PathBuf {
+        self.certificates.clone().unwrap_or_else(|| self.data.join("certs"))
+    }
 }
 
-/// `[calls]`.
+/// What `[calls]` says of the process; the rest of the section is read with its [policies](crate::policies).
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct CallSettings {
     pub(crate) runner: LocalRunner,
 }
@@ -43,6 +56,8 @@ pub(crate) enum LocalRunner {
     Direct,
     /// The message is encoded and decoded.
     Encoded,
+    /// As to another process, with the faults of `[rehearsal]`.
+    Faulty,
 }
 
 /// `[determinism]`: for tests and demonstrations.
@@ -53,6 +68,9 @@ struct Determinism {
     seed: Option<u64>,
     /// The time of day at which the clock stands still.
     clock: Option<toml::value::Datetime>,
+    /// Whether it goes on from there, with tokio's time, which a rehearsal pauses.
+    #[serde(default)]
+    goes_on: bool,
 }
 
 /// The clock and the ids of the process's modules.
@@ -67,13 +85,16 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// What `[determinism]` says, the machine's clock and random ids otherwise.
     pub(crate) fn read(settings: &Settings) -> Result<Self, StartError> {
-        let Determinism { seed, clock } = settings.section("determinism")?;
+        let Determinism { seed, clock, goes_on } = settings.section("determinism")?;
         let manual = clock.map(|time| standing_at(&time)).transpose()?;
         let clock: Arc<dyn Clock> = match &manual {
+            Some(manual) if goes_on => {
+                Arc::new(GoingOn { from: manual.now(), since: Instant::now() })
+            }
             Some(manual) => Arc::clone(manual) as _,
             None => Arc::new(SystemClock),
         };
-        Ok(Self { clock, manual, seed })
+        Ok(Self { clock, manual: manual.filter(|_| !goes_on), seed })
     }
 
     /// The home of a module.
@@ -82,6 +103,18 @@ impl Surroundings {
             Some(seed) => Home::new(module, Arc::clone(&self.clock), Arc::new(SeededIds::new(seed, module))),
             None => Home::new(module, Arc::clone(&self.clock), Arc::new(RandomIds)),
         }
+    }
+}
+
+/// A clock that begins at a moment and goes on with tokio's time.
+struct GoingOn {
+    from: SystemTime,
+    since: Instant,
+}
+
+impl Clock for GoingOn {
+    fn now(&self) -> SystemTime {
+        self.from + self.since.elapsed()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
+use drystone_transport::Reach;
 use serde::Deserialize;
 
 use crate::StartError;
-use crate::settings::Settings;
+use crate::settings::{Settings, joined};
 
 /// The process that hosts the gateway and every module that no other process lists.
 pub(crate) const MAIN: &str = "main";
@@ -18,6 +19,27 @@ struct ProcessSettings {
     modules: Vec<String>,
     /// Where the process listens for the others; `up` chooses a free port of loopback when it is not set.
     listen: Option<SocketAddr>,
+    /// Where the others find its replicas, where that is not `listen`.
+    reach: Option<ReachSetting>,
+}
+
+/// `reach`: one text or a list of addresses.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum ReachSetting {
+    One(String),
+    List(Vec<String>),
+}
+
+impl ProcessSettings {
+    fn reach(&self, process: &str) -> Result<Option<Reach>, StartError> {
+        let read = match &self.reach {
+            None => return Ok(None),
+            Some(ReachSetting::One(text)) => text.parse(),
+            Some(ReachSetting::List(all)) => Reach::addresses(all),
+        };
+        read.map(Some).map_err(|problem| StartError::Topology(format!("processes.{process}.reach: {problem}")))
+    }
 }
 
 /// One process of the topology.
@@ -26,6 +48,8 @@ pub(crate) struct Process {
     pub(crate) name: String,
     pub(crate) modules: Vec<String>,
     pub(crate) listen: Option<SocketAddr>,
+    /// Where its replicas are found; at `listen` when it is not set.
+    pub(crate) reach: Option<Reach>,
 }
 
 /// Which process hosts which modules; `main` stands first.
@@ -37,7 +61,7 @@ pub(crate) struct Topology {
 impl Topology {
     /// All modules in `main`.
     pub(crate) fn whole(modules: &[String]) -> Self {
-        Self { processes: vec![Process { name: MAIN.to_owned(), modules: modules.to_vec(), listen: None }] }
+        Self { processes: vec![Process { name: MAIN.to_owned(), modules: modules.to_vec(), listen: None, reach: None }] }
     }
 
     /// The topology of the settings.
@@ -46,9 +70,9 @@ impl Topology {
     /// A process that lists an unknown module, a module in two processes, a process without modules.
     pub(crate) fn read(settings: &Settings, modules: &[String]) -> Result<Self, StartError> {
         let mut topology = Self { processes: Vec::new() };
-        let mut main = Process { name: MAIN.to_owned(), modules: Vec::new(), listen: None };
+        let mut main = Process { name: MAIN.to_owned(), modules: Vec::new(), listen: None, reach: None };
         for name in settings.names_below("processes") {
-            let section: ProcessSettings = settings.section(&format!("processes.{name}"))?;
+            let section: ProcessSettings = settings.section(&joined("processes", &name))?;
             for module in &section.modules {
                 if !modules.contains(module) {
                     return Err(StartError::Topology(format!(
@@ -63,7 +87,8 @@ impl Topology {
                     )));
                 }
             }
-            let process = Process { name: name.clone(), modules: section.modules, listen: section.listen };
+            let reach = section.reach(&name)?;
+            let process = Process { name: name.clone(), modules: section.modules, listen: section.listen, reach };
             if name == MAIN {
                 main = process;
             } else if process.modules.is_empty() {
@@ -128,6 +153,20 @@ mod tests {
     }
 
     #[test]
+    fn replicas_are_reached_where_the_topology_says() {
+        for (text, expected) in [
+            ("\"dns:stock.internal:7001\"", "dns:stock.internal:7001"),
+            ("\"file:replicas/stock\"", "file:replicas/stock"),
+            ("[\"10.0.0.1:7001\", \"10.0.0.2:7001\"]", "10.0.0.1:7001, 10.0.0.2:7001"),
+        ] {
+            let topology = read(&format!("[processes.stock]\nmodules = [\"inventory\"]\nreach = {text}\n")).unwrap();
+            let reach = topology.process("stock").unwrap().reach.as_ref().unwrap();
+            assert_eq!(reach.to_string(), expected);
+        }
+        assert_eq!(read("").unwrap().processes[0].reach, None);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, expected) in [
             ("[processes.a]\nmodules = [\"stock\"]\n", "which the application does not have"),
@@ -137,6 +176,8 @@ mod tests {
             ),
             ("[processes.a]\nmodules = []\n", "lists no modules"),
             ("[processes.a]\nmodule = [\"users\"]\n", "split.toml:2"),
+            ("[processes.a]\nmodules = [\"users\"]\nreach = \"dns:users\"\n", "processes.a.reach"),
+            ("[processes.a]\nmodules = [\"users\"]\nreach = []\n", "lists no address"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

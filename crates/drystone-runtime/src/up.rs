@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::StartError;
 use crate::cli::Files;
+use crate::commands::policy;
 use crate::graph::Graph;
 use crate::settings::{ENV_PREFIX, Settings};
-use crate::signals::stop_signal;
+use crate::signals::{Hangups, stop_signal};
 use crate::surroundings::AppSettings;
 use crate::topology::{Process, Topology};
 
@@ -38,7 +39,7 @@ pub(crate) async fn run(
     if topology.is_split() {
         choose_ports(&mut topology)?;
     }
-    let stop = stop_signal()?;
+    let (stop, mut hangups) = (stop_signal()?, Hangups::new()?);
     let width = topology.processes.iter().map(|process| process.name.len()).max().unwrap_or(0);
     let mut children = Vec::new();
     for name in stop_order(&topology, graph) {
@@ -54,7 +55,19 @@ pub(crate) async fn run(
         };
         children.push((stopper, tokio::spawn(supervisor.run())));
     }
-    stop.await;
+    let reload = async {
+        loop {
+            hangups.next().await;
+            // The children do not hear the signal, in process groups of their own.
+            if let Err(error) = policy::reload(settings).await {
+                eprintln!("{error}");
+            }
+        }
+    };
+    tokio::select! {
+        () = stop => {}
+        () = reload => {}
+    }
     for (stopper, child) in children {
         // An error means that the supervisor ended already.
         let _ = stopper.send(true);
@@ -65,6 +78,12 @@ pub(crate) async fn run(
 
 /// Gives every process without an address a free port of loopback.
 fn choose_ports(topology: &mut Topology) -> Result<(), StartError> {
+    if let Some(lost) = topology.processes.iter().find(|p| p.listen.is_none() && p.reach.is_some()) {
+        return Err(StartError::Topology(format!(
+            "process `{0}` is found by processes.{0}.reach, so `up` chooses no port for it: set processes.{0}.listen to one of its addresses",
+            lost.name
+        )));
+    }
     // All are held until all are chosen, so that no two are equal.
     let mut held = Vec::new();
     for process in topology.processes.iter_mut().filter(|process| process.listen.is_none()) {

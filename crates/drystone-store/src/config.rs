@@ -53,6 +53,10 @@ pub struct StoreConfig {
     pub key_retention: Duration,
     /// The types of events that the module may publish, as [`crate::Tx::may_publish`] says. None by default: any.
     pub publishes: Option<Arc<BTreeSet<&'static str>>>,
+    /// Whether SQLite's work is done where it is asked for: no thread commits, no file is opened beside the caller, and nothing is synced. For rehearsals, which
+    /// repeat only if no thread is part of them; what was acknowledged does not survive a power cut. False by default.
+    #[doc(hidden)]
+    pub in_place: bool,
     /// What only tests turn.
     #[cfg(feature = "testing")]
     #[doc(hidden)]
@@ -97,6 +101,7 @@ impl StoreConfig {
             create_tenants: true,
             key_retention: Duration::from_hours(7 * 24),
             publishes: None,
+            in_place: false,
             #[cfg(feature = "testing")]
             testing: Testing::default(),
         }

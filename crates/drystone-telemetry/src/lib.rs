@@ -1,7 +1,8 @@
 //! Logs and metrics of a process.
 //!
 //! [`init`] sets up the process's log: one line an event on standard error, with the span of the call that it belongs to. [`prometheus`] renders the
-//! counters that the call stack keeps for every edge, [`prometheus_of_served`] those of every contract that is served here.
+//! counters that the call stack keeps for every edge, [`prometheus_of_served`] those of every contract that is served here;
+//! [`prometheus_of_edges`] and [`prometheus_of_admission`] say how breakers, bulkheads and admission stand.
 //!
 //! # Invariants
 //!
@@ -14,6 +15,8 @@
 
 mod log;
 mod prometheus;
+mod stack;
 
 pub use log::{LogFormat, init};
 pub use prometheus::{prometheus, prometheus_of_served};
+pub use stack::{prometheus_of_admission, prometheus_of_edges};

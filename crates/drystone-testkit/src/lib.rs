@@ -22,7 +22,8 @@
 //!
 //! # What it deliberately lacks
 //!
-//! Doubles of the parts that run: stores, sockets and certificates are real. The faulty runner comes with the engine that needs it.
+//! Doubles of the parts that run: stores, sockets and certificates are real. Faults of the network between modules are the faulty runner's, which every
+//! application has; here it is chosen, and seen to have done something.
 
 mod cancel;
 #[cfg(feature = "services")]

@@ -5,11 +5,12 @@ mod events;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use drystone_call::{Context, ContractClient, IdempotencyKey, Served};
+use drystone_call::{Context, ContractClient, FaultCounts, FaultReport, IdempotencyKey, Served};
 use drystone_runtime::{App, Module, Running};
 use tempfile::TempDir;
 
 use crate::test_stores::TestStores;
+use crate::under::{SEED, seed_of_test};
 use crate::{On, Runner, Under};
 
 /// What a runner and a database leave behind when they really ran.
@@ -23,6 +24,8 @@ pub struct Evidence {
     pub connections: u64,
     /// Runs of handlers after the first, because a transaction met another.
     pub reruns: u64,
+    /// Faults that the faulty runner injected.
+    pub faults: FaultCounts,
 }
 
 /// Declares a [`TestApp`].
@@ -98,6 +101,11 @@ impl TestAppBuilder {
         match self.under.runner {
             Runner::Direct => settings.push_str("[calls]\nrunner = \"direct\"\n"),
             Runner::Encoded => settings.push_str("[calls]\nrunner = \"encoded\"\n"),
+            Runner::Faulty(profile) => {
+                let seed = seed_of_test();
+                println!("rehearsal: seed {seed}, {profile}");
+                settings.push_str(&format!("[rehearsal]\nseed = {seed}\nprofile = \"{profile}\"\n"));
+            }
             Runner::Remote => {
                 for module in &self.modules {
                     settings.push_str(&format!("[processes.p-{module}]\nmodules = [{module:?}]\n"));
@@ -194,6 +202,7 @@ impl TestApp {
         let mut evidence = Evidence::default();
         for process in &self.processes {
             evidence.connections += process.remote_connections();
+            evidence.faults.add(&process.faults().map(|faults| faults.report().counts()).unwrap_or_default());
             for edge in process.edges() {
                 evidence.encoded_bytes += edge.encoded_bytes.load(Relaxed);
                 evidence.remote_bytes += edge.remote_bytes.load(Relaxed);
@@ -206,13 +215,25 @@ impl TestApp {
         evidence
     }
 
+    /// What the faulty runner has injected so far, if the test runs under it.
+    #[must_use]
+    pub fn faults(&self) -> Option<FaultReport> {
+        let mut reports = self.processes.iter().filter_map(|process| Some(process.faults()?.report()));
+        let mut all = reports.next()?;
+        reports.for_each(|report| all.add(&report));
+        Some(all)
+    }
+
     /// Stops the application and checks that runner and database were those that the test asked for.
     ///
     /// # Panics
-    /// If they were not: no byte encoded, no connection made, no file or no connection to the database, or one where there should be none.
+    /// If they were not: no byte encoded, no connection made, no fault injected, no file or no connection to the database, or one where there should be none.
     pub async fn finish(mut self) -> Evidence {
         let Some(stores) = self.stores.take() else { return Evidence::default() };
         let evidence = self.evidence();
+        if let Some(faults) = self.faults() {
+            println!("rehearsal: {faults}");
+        }
         self.check_runner(evidence);
         self.check_stores(&stores).await;
         for process in std::mem::take(&mut self.processes) {
@@ -223,11 +244,13 @@ impl TestApp {
     }
 
     fn check_runner(&self, evidence: Evidence) {
-        let seen = (evidence.encoded_bytes > 0, evidence.remote_bytes > 0 && evidence.connections > 0);
+        let Evidence { encoded_bytes, remote_bytes, connections, faults, .. } = evidence;
+        let seen = (encoded_bytes > 0, remote_bytes > 0, connections > 0, faults.total() > 0);
         let expected = match self.runner {
-            Runner::Direct => (false, false),
-            Runner::Encoded => (true, false),
-            Runner::Remote => (false, true),
+            Runner::Direct => (false, false, false, false),
+            Runner::Encoded => (true, false, false, false),
+            Runner::Faulty(_) => (false, true, false, true),
+            Runner::Remote => (false, true, true, false),
         };
         assert_eq!(seen, expected, "the test ran under another runner than {:?}: {evidence:?}", self.runner);
     }
@@ -249,6 +272,9 @@ impl TestApp {
 
 impl Drop for TestApp {
     fn drop(&mut self) {
+        if let Some(faults) = self.faults().filter(|_| std::thread::panicking()) {
+            eprintln!("rehearsal: {faults}; {SEED}={} repeats its faults", faults.seed);
+        }
         assert!(
             self.stores.is_none() || std::thread::panicking(),
             "end the test with `app.finish().await`, which checks runner and database"

@@ -4,8 +4,11 @@
 //! by side. It is kept apart per module because the name that TLS verifies is the module's.
 
 mod connect;
+mod failure;
 mod greeted;
+mod link;
 mod remote_module;
+mod replicas;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +18,7 @@ use rustls::ClientConfig;
 
 use crate::{ProcessIdentity, TransportError};
 pub use remote_module::{RemoteMetrics, RemoteModule};
+pub use replicas::{Replicas, ReplicasMetrics};
 
 /// Another process of the application, by its address.
 ///
@@ -49,7 +53,7 @@ impl RemoteProcess {
         if let Some(known) = modules.get(module) {
             return Ok(Arc::clone(known));
         }
-        let made = Arc::new(RemoteModule::new(module, &self.address, &self.app, &self.tls)?);
+        let made = Arc::new(RemoteModule::new(module, &self.address, &self.app, &self.tls, Arc::default())?);
         modules.insert(module.to_owned(), Arc::clone(&made));
         Ok(made)
     }

@@ -52,6 +52,17 @@ pub enum TransportError {
         /// What to do.
         remedy: &'static str,
     },
+    /// What shall say where replicas are does not.
+    #[error(
+        "{text:?} does not say where a process is reached: {problem}; it is an address, a list of addresses, `dns:` and a name with \
+         a port, or `file:` and a path"
+    )]
+    Reach {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {address}: {source}; stop what listens there, or give the process another address"

@@ -3,9 +3,9 @@
 mod connection;
 mod peer_call;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,6 +16,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::{EdgeSet, ProcessIdentity, TransportError};
 use peer_call::Served;
@@ -51,6 +52,7 @@ pub struct InternalServer {
     app: Arc<str>,
     tls: Arc<ServerConfig>,
     metrics: Arc<ServerMetrics>,
+    grace: Duration,
 }
 
 impl InternalServer {
@@ -72,7 +74,15 @@ impl InternalServer {
             app: identity.app().into(),
             tls: identity.server_config(),
             metrics: Arc::default(),
+            grace: Duration::ZERO,
         })
+    }
+
+    /// The same server, which stops in two steps: for `grace` it says that it does not serve any more, and serves on; then it closes its
+    /// port. Who balances over replicas has turned away by then. It does not wait when nobody is connected.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
     }
 
     /// The address that is listened on.
@@ -87,8 +97,8 @@ impl InternalServer {
         Arc::clone(&self.metrics)
     }
 
-    /// Serves until `shutdown` completes, then stops accepting, tells every peer to open no more calls (GOAWAY), and
-    /// waits for the running ones up to `drain`.
+    /// Serves until `shutdown` completes and the [`InternalServer::grace`] is over, then stops accepting, tells every peer to open no more calls (GOAWAY), and
+    /// waits for the running ones. All this takes no longer than `drain`.
     ///
     /// Dropping the future cuts every connection at once, and with it drops the handlers at their next await.
     pub async fn serve(
@@ -98,31 +108,51 @@ impl InternalServer {
         shutdown: impl Future<Output = ()>,
         drain: Duration,
     ) -> Drained {
-        let Self { listener, app, tls, metrics, .. } = self;
+        let Self { listener, app, tls, metrics, grace, .. } = self;
         let served = Arc::new(Served::new(app, services, edges, metrics));
-        let graceful = GracefulShutdown::new();
-        let mut connections = JoinSet::new();
-        let accepting = async {
-            loop {
-                tokio::select! {
-                    stream = accept(&listener) => {
-                        let (tls, served) = (Arc::clone(&tls), Arc::clone(&served));
-                        connections.spawn(connection::run(stream, tls, served, graceful.watcher()));
-                    }
-                    Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        let mut port = Port { listener, tls, served, graceful: GracefulShutdown::new(), connections: JoinSet::new() };
+        port.accept_until(shutdown).await;
+        let cut_at = Instant::now() + drain;
+        port.served.drains();
+        port.accept_until(tokio::time::sleep(grace.min(drain / 2))).await;
+        port.close(cut_at).await
+    }
+}
+
+/// A port that is listened on, and the connections made to it.
+struct Port {
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    served: Arc<Served>,
+    graceful: GracefulShutdown,
+    connections: JoinSet<()>,
+}
+
+impl Port {
+    /// Accepts connections until `end` completes, or nobody is there to whom it matters that the server stops.
+    async fn accept_until(&mut self, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        while !(self.served.is_draining() && self.connections.is_empty()) {
+            tokio::select! {
+                () = &mut end => return,
+                stream = accept(&self.listener) => {
+                    let (tls, served) = (Arc::clone(&self.tls), Arc::clone(&self.served));
+                    self.connections.spawn(connection::run(stream, tls, served, self.graceful.watcher()));
                 }
+                Some(_) = self.connections.join_next(), if !self.connections.is_empty() => {}
             }
-        };
-        let () = tokio::select! {
-            () = shutdown => {}
-            never = accepting => match never as Infallible {},
-        };
+        }
+    }
+
+    /// Closes the port, lets running calls end until `cut_at`, and cuts the others.
+    async fn close(self, cut_at: Instant) -> Drained {
+        let Self { listener, graceful, mut connections, .. } = self;
         drop(listener);
         let drained = async {
             graceful.shutdown().await;
             while connections.join_next().await.is_some() {}
         };
-        let _ = tokio::time::timeout(drain, drained).await;
+        let _ = tokio::time::timeout_at(cut_at, drained).await;
         while connections.try_join_next().is_some() {}
         let cut = connections.len();
         connections.shutdown().await;

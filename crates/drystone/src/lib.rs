@@ -25,12 +25,16 @@ mod page;
 mod timestamps;
 
 pub use drystone_call::{
-    Baggage, Caller, Code, Context, Error, FieldViolation, IdempotencyKey, PlatformReason, Principal, Reason,
-    Result, TenantId, Timestamp, reason_of,
+    Baggage, Caller, Code, Context, Error, FieldViolation, IdempotencyKey, OrFallback, PlatformReason, Principal,
+    Reason, Result, TenantId, Timestamp, reason_of,
 };
+#[doc(hidden)]
+pub use drystone_call::defects;
 /// Events: outbox, inbox, relay, brokers; see [`drystone_events`].
 pub use drystone_events as events;
 pub use drystone_runtime::{App, Background, Module, Running, StartError, Wire, WireConsumer};
+/// Rehearsals: an application's invariants under faults, seed by seed.
+pub use drystone_runtime::{Broken, NotSo, Profile, Rehearsal, Rehearsed, Rehearser};
 /// A module's database; see [`drystone_store`].
 pub use drystone_store as store;
 pub use tokio::join;
@@ -40,7 +44,7 @@ pub use timestamps::{micros, timestamp};
 
 /// What nearly every module imports.
 pub mod prelude {
-    pub use drystone_call::{Context, Error, Reason, Result};
+    pub use drystone_call::{Context, Error, OrFallback, Reason, Result};
     pub use drystone_events::Publish;
     pub use drystone_runtime::{App, Background, Module, Wire};
     pub use drystone_store::{Row, Store, Tx, migrations};

@@ -2,6 +2,8 @@
 //!
 //! A library as well as a binary, so that tests start the very application that the binary runs.
 
+pub mod rehearsal;
+
 use drystone::App;
 
 /// The shop with its modules and its built-in settings.
@@ -14,6 +16,7 @@ pub fn app() -> App {
         .module(payments::module())
         .module(orders::module())
         .module(notifications::module())
+        .rehearsal(rehearsal::rehearsal())
         .hint("\nTry it:\n")
         .hint("  # place an order, once however often it is sent")
         .hint(

@@ -98,6 +98,7 @@ async fn nobody_reaches_the_data_of_another(on: On) {
     walk.refused("GET", "/v1/users/{user_id}", &user_id, "", "USER_NOT_FOUND").await;
     walk.refused("GET", "/v1/stock/{sku}", "tea-assam", "", "UNKNOWN_SKU").await;
     walk.refused("GET", "/v1/orders/{order_id}", &order_id, "", "ORDER_NOT_FOUND").await;
+    walk.refused("GET", "/v1/orders/{order_id}/receipt", &order_id, "", "ORDER_NOT_FOUND").await;
     walk.refused("GET", "/v1/charges/{charge_id}", &order_id, "", "CHARGE_NOT_FOUND").await;
     walk.refused("POST", "/v1/orders", "", &order("tea-assam", 1, "tok_visa"), "UNKNOWN_USER").await;
     walk.refused("POST", "/v1/orders/{order_id}:cancel", &order_id, "{}", "ORDER_NOT_FOUND").await;

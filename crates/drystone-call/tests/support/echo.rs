@@ -1,5 +1,7 @@
 //! A contract written by hand, as the generator would write it, with a handler that a test chooses.
 
+#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ pub(crate) fn note(text: impl Into<String>) -> Note {
 const fn method(index: usize, name: &'static str, path: &'static str, effect: Effect) -> MethodInfo {
     let timeout = Some(Duration::from_millis(500));
     let (contract, key) = ("test.v1.Echo", KeyPolicy::Honoured);
-    MethodInfo { index, name, path, contract, effect, key, timeout, recursive: true }
+    MethodInfo { index, name, path, contract, effect, key, timeout, coalesce: None, recursive: true }
 }
 
 /// `Read` has no side effects, `Write` has; `Put` has the same ones when repeated, and looks at no key.

@@ -1,5 +1,7 @@
 //! Rules about `(drystone.method)`, streaming, the names of methods and of what they take and give.
 
+use std::time::Duration;
+
 use prost_reflect::{MessageDescriptor, MethodDescriptor};
 
 use crate::annotations::{METHOD, method_options};
@@ -12,6 +14,8 @@ use crate::timeout::parse_timeout;
 
 /// Number of `drystone.REQUIRED`.
 const REQUIRED: i32 = 2;
+/// For how long a coalesced answer may be kept: what somebody has written is remembered for as long.
+const LONGEST_TTL: Duration = Duration::from_secs(60);
 /// Where a method's descriptor names its request, and where its response.
 const INPUT: i32 = 2;
 const OUTPUT: i32 = 3;
@@ -36,6 +40,7 @@ pub(super) fn check(method: &MethodDescriptor, findings: &mut Vec<Finding>) {
             "remove `key: REQUIRED`, or remove `idempotency_level = NO_SIDE_EFFECTS` if the method changes something",
         ));
     }
+    check_coalesce(method, options.coalesce.as_deref(), findings);
     if method_kind(method) != MethodKind::Unary {
         findings.push(Finding::new(
             &rules::STREAMING,
@@ -53,6 +58,26 @@ pub(super) fn check(method: &MethodDescriptor, findings: &mut Vec<Finding>) {
             format!("method `{name}` has the name of a function that every client has"),
             "rename the method",
         ));
+    }
+}
+
+fn check_coalesce(method: &MethodDescriptor, ttl: Option<&str>, findings: &mut Vec<Finding>) {
+    let Some(ttl) = ttl else { return };
+    let name = method.full_name();
+    let mut find = |what: String, remedy: &str| {
+        findings.push(Finding::new(&rules::COALESCE, at_option(method, METHOD), what, remedy));
+    };
+    if effect(method) != Effect::NoSideEffects {
+        find(
+            format!("method `{name}` coalesces, and does not declare NO_SIDE_EFFECTS"),
+            "declare `idempotency_level = NO_SIDE_EFFECTS` if the method only reads, or remove `coalesce`",
+        );
+    }
+    if !ttl.is_empty() && !parse_timeout(ttl).is_ok_and(|ttl| ttl <= LONGEST_TTL) {
+        find(
+            format!("method `{name}`: `{ttl}` is not a time for which answers are kept"),
+            "write 1 ms to 60 s as a whole number and `ms`, `s` or `m`, such as \"500ms\", or remove `ttl`",
+        );
     }
 }
 

@@ -53,6 +53,7 @@ pub(crate) fn contract(name: &str, text: &str, service: &str) -> &'static Contra
         effect: method.effect,
         key: method.key,
         timeout: method.timeout,
+        coalesce: method.coalesce,
         recursive: false,
     });
     Box::leak(Box::new(ContractInfo {

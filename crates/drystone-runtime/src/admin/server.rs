@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::wire::{About, Failure, TenantLine};
 use super::{frames, pipe};
 use crate::module_events::ModuleEvents;
+use crate::policies::LivePolicies;
 
 /// What a process answers for.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ pub(crate) struct Admin {
     pub(crate) stores: Vec<(Arc<str>, Store)>,
     pub(crate) events: BTreeMap<String, ModuleEvents>,
     pub(crate) home: Arc<Home>,
+    pub(crate) policies: Arc<LivePolicies>,
 }
 
 pub(super) type Shared = State<Arc<Admin>>;
@@ -60,6 +62,7 @@ fn router(admin: Admin) -> Router {
         .route("/modules/{module}/tenants/{tenant}/archive", get(export).put(import))
         .route("/modules/{module}/shared/archive", get(export_shared).put(import_shared))
         .merge(super::events::routes())
+        .merge(super::policy::routes())
         .with_state(Arc::new(admin))
 }
 

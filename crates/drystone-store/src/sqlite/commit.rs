@@ -2,6 +2,8 @@
 //!
 //! The flush belongs to the store: a caller's future may be gone by then. One thread serves all files of a module, so two tenants' commits follow one
 //! another; they share one disk anyway.
+//!
+//! A rehearsal has no such thread: there the work is done at once, where it comes up, so that a run repeats.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +15,12 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The way to the commit thread. The thread ends when the last way to it is gone.
 #[derive(Clone)]
-pub(crate) struct Committer(Sender<Job>);
+pub(crate) enum Committer {
+    /// Jobs are done by a thread of their own.
+    Thread(Sender<Job>),
+    /// Jobs are done by whoever has one.
+    InPlace,
+}
 
 impl Committer {
     /// Starts the thread of a module.
@@ -24,7 +31,7 @@ impl Committer {
                 job();
             }
         })?;
-        Ok(Self(sender))
+        Ok(Self::Thread(sender))
     }
 
     /// Commits the writer's group, tells its members, and gives the writer back to its queue.
@@ -38,9 +45,14 @@ impl Committer {
 
     /// Runs something that may touch the disk on the thread.
     pub(crate) fn later(&self, job: Job) {
-        if let Err(unsent) = self.0.send(job) {
-            // The thread ended by a panic; the work must not be lost with it.
-            (unsent.0)();
+        match self {
+            Self::Thread(jobs) => {
+                if let Err(unsent) = jobs.send(job) {
+                    // The thread ended by a panic; the work must not be lost with it.
+                    (unsent.0)();
+                }
+            }
+            Self::InPlace => job(),
         }
     }
 }

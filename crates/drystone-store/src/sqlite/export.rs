@@ -41,7 +41,7 @@ impl SqliteModule {
         let module = self.config.home.module().to_owned();
         let kind = if tenant.is_some() { Kind::Tenant } else { Kind::Shared };
         let (pieces, mut written) = mpsc::channel(PIECES);
-        let reading = tokio::spawn(blocking(move || section(&reader, kind, &module, &pieces)));
+        let reading = tokio::spawn(blocking(false, move || section(&reader, kind, &module, &pieces)));
         while let Some(piece) = written.recv().await {
             write(to, &piece).await?;
         }

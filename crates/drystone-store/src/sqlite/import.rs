@@ -62,7 +62,7 @@ impl SqliteModule {
         let (durability, now, module) =
             (self.files.durability, self.times().now, self.config.home.module().to_owned());
         let tenant = tenant.cloned();
-        blocking(move || {
+        blocking(false, move || {
             ensure(&path)?;
             let conn = Conn::writer(&path, durability)?;
             migrate(&conn, kind, migrations, &path.display().to_string(), now)?;
@@ -115,7 +115,7 @@ impl Import {
         let Some(mut work) = self.on.take() else {
             return Err(Error::internal("an import was given up half way"));
         };
-        let (work, done) = blocking(move || {
+        let (work, done) = blocking(false, move || {
             let done = job(&mut work);
             Ok((work, done))
         })

@@ -59,15 +59,20 @@ impl SqliteModule {
     /// Takes the module's lock, opens the shared file and reads the registry of tenants.
     pub(crate) async fn open(dir: &Path, config: StoreConfig, counters: Arc<Counters>) -> Result<Self> {
         check_version()?;
-        let dir = dir.to_owned();
-        blocking(move || Self::open_blocking(&dir, config, counters)).await
+        let (dir, in_place) = (dir.to_owned(), config.in_place);
+        blocking(in_place, move || Self::open_blocking(&dir, config, counters)).await
     }
 
     fn open_blocking(dir: &Path, config: StoreConfig, counters: Arc<Counters>) -> Result<Self> {
         let module = config.home.module();
         let layout = Arc::new(Layout::open(dir, module)?);
-        let committer = Committer::start(module)
-            .map_err(|cause| Error::unavailable("the store's commit thread cannot start").caused_by(cause))?;
+        let committer = if config.in_place {
+            Committer::InPlace
+        } else {
+            Committer::start(module).map_err(|cause| {
+                Error::unavailable("the store's commit thread cannot start").caused_by(cause)
+            })?
+        };
         let files = FileConfig {
             durability: durability(&config),
             group_age: group_age(&config),
@@ -207,7 +212,8 @@ impl SqliteModule {
     pub(crate) async fn open_file(&self, tenant: &TenantId) -> Result<Arc<DbFile>> {
         let (files, times, migrations) = (self.files.clone(), self.times(), self.config.migrations.sqlite);
         let path = files.layout.tenant(tenant);
-        blocking(move || DbFile::open(path, Kind::Tenant, migrations, times, &files)).await
+        blocking(self.config.in_place, move || DbFile::open(path, Kind::Tenant, migrations, times, &files))
+            .await
     }
 
     pub(crate) fn times(&self) -> Times {
@@ -315,12 +321,13 @@ fn times(config: &StoreConfig) -> Times {
 
 #[cfg(feature = "testing")]
 fn durability(config: &StoreConfig) -> Durability {
-    Durability { synchronous_off: config.testing.synchronous_off, max_pages: config.testing.max_pages }
+    let synchronous_off = config.testing.synchronous_off || config.in_place;
+    Durability { synchronous_off, max_pages: config.testing.max_pages }
 }
 
 #[cfg(not(feature = "testing"))]
-fn durability(_: &StoreConfig) -> Durability {
-    Durability::default()
+fn durability(config: &StoreConfig) -> Durability {
+    Durability { synchronous_off: config.in_place, max_pages: None }
 }
 
 #[cfg(feature = "testing")]
@@ -333,9 +340,14 @@ fn group_age(_: &StoreConfig) -> Duration {
     OLDEST
 }
 
+/// Does work for a disk on a thread that may wait for one, or in place where no thread may be part of it.
 pub(crate) async fn blocking<T: Send + 'static>(
+    in_place: bool,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    if in_place {
+        return work();
+    }
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|cause| Error::internal("opening the store failed").caused_by(cause))?

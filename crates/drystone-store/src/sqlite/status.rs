@@ -32,7 +32,7 @@ impl SqliteModule {
         let (all, all_shared) = (self.config.migrations.sqlite, self.config.migrations.shared_sqlite);
         let (root, shared) = (self.files.layout.root().to_owned(), self.files.layout.shared());
         let open = open.len();
-        let (bytes, tenants, shared) = blocking(move || {
+        let (bytes, tenants, shared) = blocking(false, move || {
             let bytes = size(&root).map_err(|cause| unusable(&root, cause))?;
             let mut furthest: Option<Vec<String>> =
                 (open > 0).then(|| all.iter().map(|one| one.name.to_owned()).collect());

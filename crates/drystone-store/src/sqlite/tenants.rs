@@ -35,7 +35,7 @@ impl SqliteModule {
             std::fs::metadata(path).and_then(|file| file.modified()).is_ok_and(|at| at >= since)
         };
         let is_touched = move |path: &PathBuf| touched(path) || touched(&path.with_extension("db-wal"));
-        super::module::blocking(move || {
+        super::module::blocking(self.config.in_place, move || {
             Ok(files.into_iter().filter(|(path, _)| is_touched(path)).map(|(_, name)| name).collect())
         })
         .await

@@ -2,10 +2,11 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::ErrorCode;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::conn::Conn;
 use crate::metrics::Counters;

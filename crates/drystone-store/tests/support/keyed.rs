@@ -33,6 +33,7 @@ static METHOD: [MethodInfo; 1] = [MethodInfo {
     key: KeyPolicy::Honoured,
     // Longer than any machine is busy: what these tests wait for is each other.
     timeout: Some(Duration::from_secs(30)),
+    coalesce: None,
     recursive: false,
 }];
 

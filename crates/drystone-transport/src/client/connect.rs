@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Authority;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
@@ -18,7 +19,7 @@ use crate::{TransportError, names};
 
 /// How long a connection may take: half of the default deadline, so that a caller learns that the peer is away rather than
 /// that its time is over.
-const CONNECT: Duration = Duration::from_secs(1);
+pub(super) const CONNECT: Duration = Duration::from_secs(1);
 /// A peer that does not answer a ping for this long is gone, and calls waiting on it fail.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_ANSWER: Duration = Duration::from_secs(5);
@@ -36,6 +37,8 @@ pub(super) struct Target {
     pub(super) module: Arc<str>,
     pub(super) address: Arc<str>,
     app: Arc<str>,
+    /// The name that requests are for, which is the one that TLS verifies.
+    pub(super) authority: Authority,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
 }
@@ -48,15 +51,23 @@ impl Target {
         tls: &Arc<ClientConfig>,
     ) -> Result<Self, TransportError> {
         names::check("the module", module)?;
-        let name = ServerName::try_from(names::module_dns(module))
-            .map_err(|_| TransportError::Name { what: "the module", name: module.to_owned() })?;
+        let refused = || TransportError::Name { what: "the module", name: module.to_owned() };
+        let dns = names::module_dns(module);
+        let authority = Authority::try_from(dns.as_str()).map_err(|_| refused())?;
+        let name = ServerName::try_from(dns).map_err(|_| refused())?;
         Ok(Self {
             module: module.into(),
             address: Arc::clone(address),
             app: Arc::clone(app),
+            authority,
             name,
             tls: Arc::clone(tls),
         })
+    }
+
+    /// The same module at another address.
+    pub(super) fn at(&self, address: &Arc<str>) -> Self {
+        Self { address: Arc::clone(address), ..self.clone() }
     }
 
     /// Connects.

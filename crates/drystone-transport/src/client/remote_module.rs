@@ -2,26 +2,26 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use drystone_call::headers::IDEMPOTENCY_REPLAYED;
 use drystone_call::{Code, Error, MethodInfo, PlatformReason, Remote, Reply, Result};
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, TE};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
 use rustls::ClientConfig;
 
-use super::connect::Target;
+use super::connect::{CONNECT, Target};
+use super::failure::{Failure, Reached, was_not_processed};
+use super::link::Link;
 use crate::wire::{GRPC_CONTENT_TYPE, GrpcBody, ReadError, read_error, read_message, status_of};
-use crate::{TransportError, health, names};
+use crate::{TransportError, health};
 
 /// What was counted of one remote module.
 #[derive(Debug, Default)]
@@ -32,30 +32,13 @@ pub struct RemoteMetrics {
     pub calls: AtomicU64,
 }
 
-/// A module hosted by another process: the [`Remote`] of its contracts. Made by [`crate::RemoteProcess::module`].
+/// A module hosted by another process at one address: the [`Remote`] of its contracts. Made by [`crate::RemoteProcess::module`].
 ///
 /// Connects at the first call and again at the first call after the connection broke. A failure to connect is the answer of
 /// every call that waited for it; the next call tries again.
 pub struct RemoteModule {
     link: Arc<Link>,
-    authority: Authority,
 }
-
-struct Link {
-    target: Target,
-    state: Mutex<State>,
-    metrics: RemoteMetrics,
-}
-
-/// The one connection.
-enum State {
-    Idle,
-    /// Being made, by a task of its own: a caller that goes away takes nobody's connection with it.
-    Connecting(Connecting),
-    Ready(SendRequest<GrpcBody>),
-}
-
-type Connecting = Shared<BoxFuture<'static, Result<SendRequest<GrpcBody>, Arc<str>>>>;
 
 impl RemoteModule {
     pub(super) fn new(
@@ -63,12 +46,14 @@ impl RemoteModule {
         address: &Arc<str>,
         app: &Arc<str>,
         tls: &Arc<ClientConfig>,
+        metrics: Arc<RemoteMetrics>,
     ) -> Result<Self, TransportError> {
-        let target = Target::new(module, address, app, tls)?;
-        let authority = Authority::try_from(names::module_dns(module))
-            .map_err(|_| TransportError::Name { what: "the module", name: module.to_owned() })?;
-        let link = Link { target, state: Mutex::new(State::Idle), metrics: RemoteMetrics::default() };
-        Ok(Self { link: Arc::new(link), authority })
+        Ok(Self::at(Target::new(module, address, app, tls)?, metrics))
+    }
+
+    /// The module at the address of its target.
+    pub(super) fn at(target: Target, metrics: Arc<RemoteMetrics>) -> Self {
+        Self { link: Arc::new(Link::new(target, metrics)) }
     }
 
     /// The module's name.
@@ -83,14 +68,20 @@ impl RemoteModule {
         &self.link.metrics
     }
 
+    /// Whether a call would find the connection made.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.link.is_connected()
+    }
+
     /// Asks the process whether it serves `contract` (as in `shop.orders.v1.Orders`) now; for readiness checks.
     ///
     /// # Errors
     /// `UNAVAILABLE` if it does not, cannot be reached, or does not answer within `timeout`.
     pub async fn check(&self, contract: &str, timeout: Duration) -> Result<()> {
         let ask = async {
-            let request = self.request(health::CHECK, HeaderMap::new(), health::request_for(contract))?;
-            self.exchange(health::CHECK, request).await
+            let asked = self.exchange(health::CHECK, &HeaderMap::new(), &health::request_for(contract), timeout);
+            asked.await.map_err(|failure| failure.error)
         };
         let answer = tokio::time::timeout(timeout, ask).await.map_err(|_| {
             self.unreachable(&format!(
@@ -118,7 +109,7 @@ impl RemoteModule {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         let uri = Uri::builder()
             .scheme(Scheme::HTTPS)
-            .authority(self.authority.clone())
+            .authority(self.link.target.authority.clone())
             .path_and_query(PathAndQuery::from_static(path))
             .build()?;
         let mut request = Request::new(GrpcBody::of(message));
@@ -128,22 +119,45 @@ impl RemoteModule {
         Ok(request)
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its answer, waiting for a connection no longer than `patience`.
     ///
-    /// A connection that ended unnoticed gives the request back unsent; only then is it sent once more, on a new one.
-    async fn exchange(&self, path: &str, request: Request<GrpcBody>) -> Result<Reply> {
-        let mut sender = self.sender().await?;
-        let response = match sender.try_send_request(request).await {
-            Ok(response) => response,
-            Err(mut failed) => match failed.take_message() {
-                Some(unsent) => {
-                    let mut sender = self.sender().await?;
-                    sender.send_request(unsent).await.map_err(|cause| self.broke(path, &cause))?
-                }
-                None => return Err(self.broke(path, failed.error())),
-            },
-        };
-        self.read(path, response).await
+    /// A connection that ended unnoticed gives the request back, or says that it was not processed; only then is it sent once more, on a new one.
+    pub(super) async fn exchange(
+        &self,
+        path: &'static str,
+        headers: &HeaderMap,
+        message: &Bytes,
+        patience: Duration,
+    ) -> Result<Reply, Failure> {
+        match self.attempt(path, headers, message, patience).await {
+            Err(Failure { reached: Reached::NotProcessed, .. }) if !self.is_connected() => {
+                self.attempt(path, headers, message, patience).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        path: &'static str,
+        headers: &HeaderMap,
+        message: &Bytes,
+        patience: Duration,
+    ) -> Result<Reply, Failure> {
+        let connected = self.link.sender(patience).await;
+        let mut sender = connected.map_err(|cause| Failure {
+            error: self.unreachable(&cause),
+            reached: Reached::Nowhere,
+        })?;
+        let request = self.request(path, headers.clone(), message.clone()).map_err(Failure::of_peer)?;
+        match sender.try_send_request(request).await {
+            Ok(response) => self.read(path, response).await.map_err(Failure::of_peer),
+            Err(failed) if failed.message().is_some() || was_not_processed(failed.error()) => Err(Failure {
+                error: self.unreachable(&format!("its process is about to stop: {}", told(failed.error()))),
+                reached: Reached::NotProcessed,
+            }),
+            Err(failed) => Err(Failure::of_peer(self.lost(path, &told(failed.error())))),
+        }
     }
 
     async fn read(&self, path: &str, response: Response<Incoming>) -> Result<Reply> {
@@ -173,39 +187,12 @@ impl RemoteModule {
         Ok(Reply { body, replayed })
     }
 
-    /// The shared connection, made if there is none.
-    async fn sender(&self) -> Result<SendRequest<GrpcBody>> {
-        let connecting = {
-            let mut state = self.link.state();
-            match &*state {
-                State::Ready(sender) if !sender.is_closed() => return Ok(sender.clone()),
-                State::Connecting(connecting) => connecting.clone(),
-                State::Ready(_) | State::Idle => {
-                    let connecting = Arc::clone(&self.link).connect();
-                    *state = State::Connecting(connecting.clone());
-                    connecting
-                }
-            }
-        };
-        connecting.await.map_err(|cause| self.unreachable(&cause))
-    }
-
     /// The peer could not be reached, so the call has had no effect.
     fn unreachable(&self, cause: &str) -> Error {
         let Target { module, address, .. } = &self.link.target;
         PlatformReason::PeerUnreachable
             .error(format!("the module {module} cannot be reached: {cause}"))
             .caused_by(PeerFault(format!("{module} at {address}: {cause}")))
-    }
-
-    fn broke(&self, path: &str, cause: &hyper::Error) -> Error {
-        let mut text = cause.to_string();
-        let mut source = cause.source();
-        while let Some(deeper) = source {
-            text = format!("{text}: {deeper}");
-            source = deeper.source();
-        }
-        self.lost(path, &text)
     }
 
     /// The connection or the call broke after the request was handed over, so the outcome is open.
@@ -220,23 +207,15 @@ impl RemoteModule {
     }
 }
 
-impl Link {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// An error with what caused it.
+fn told(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(deeper) = source {
+        text = format!("{text}: {deeper}");
+        source = deeper.source();
     }
-
-    /// Begins to connect; the caller holds the state and sets it to the result.
-    fn connect(self: Arc<Self>) -> Connecting {
-        let task = tokio::spawn(async move {
-            let outcome = self.target.connect().await.map_err(Arc::<str>::from);
-            if outcome.is_ok() {
-                self.metrics.connections.fetch_add(1, Relaxed);
-            }
-            *self.state() = outcome.clone().map_or(State::Idle, State::Ready);
-            outcome
-        });
-        async move { task.await.unwrap_or_else(|cause| Err(cause.to_string().into())) }.boxed().shared()
-    }
+    text
 }
 
 impl Remote for RemoteModule {
@@ -248,8 +227,8 @@ impl Remote for RemoteModule {
     ) -> BoxFuture<'_, Result<Reply>> {
         Box::pin(async move {
             self.link.metrics.calls.fetch_add(1, Relaxed);
-            let request = self.request(method.path, headers, body)?;
-            self.exchange(method.path, request).await
+            let exchanged = self.exchange(method.path, &headers, &body, CONNECT).await;
+            exchanged.map_err(|failure| failure.error)
         })
     }
 }
@@ -267,4 +246,4 @@ impl fmt::Debug for RemoteModule {
 /// Where the peer is and what happened to it: for the log, as callers outside are not told where processes listen.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct PeerFault(String);
+pub(super) struct PeerFault(pub(super) String);

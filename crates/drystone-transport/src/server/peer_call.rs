@@ -1,6 +1,8 @@
 //! One call from another process: may it, then hand it to the module.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use drystone_call::headers::{self, parse_timeout};
 use drystone_call::{DEFAULT_TIMEOUT, Dispatch, Error, PlatformReason, Reply, Result};
@@ -21,6 +23,7 @@ pub(super) struct Served {
     services: Vec<Arc<dyn Dispatch>>,
     routes: Routes,
     edges: EdgeSet,
+    draining: AtomicBool,
 }
 
 impl Served {
@@ -31,7 +34,16 @@ impl Served {
         metrics: Arc<ServerMetrics>,
     ) -> Self {
         let routes = Routes::new(services.iter().map(|service| service.contract()));
-        Self { app, metrics, services, routes, edges }
+        Self { app, metrics, services, routes, edges, draining: AtomicBool::new(false) }
+    }
+
+    /// From now on the process says that it does not serve, and serves whoever has not heard of it.
+    pub(super) fn drains(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
     }
 
     /// Answers one call of a peer that hosts `modules`.
@@ -89,7 +101,7 @@ impl Served {
     async fn health(&self, headers: &HeaderMap, body: Incoming) -> Result<Reply> {
         let service = health::service_of(read_request(body, deadline_of(headers)?, health::CHECK).await?)?;
         if service.is_empty() || self.routes.serves(&service) {
-            return Ok(health::answer(true));
+            return Ok(health::answer(!self.is_draining()));
         }
         Err(health::unknown(&service))
     }

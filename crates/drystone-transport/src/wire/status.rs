@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use drystone_call::headers::IDEMPOTENCY_REPLAYED;
+use drystone_call::headers::{IDEMPOTENCY_REPLAYED, RETRY_PUSHBACK};
 use drystone_call::{Code, Error, Reply, Result};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -56,6 +56,9 @@ fn refusal(error: Error) -> Response<GrpcBody> {
     if let Ok(value) = HeaderValue::from_str(&BASE64.encode(error.to_status_bytes())) {
         headers.insert(GRPC_DETAILS, value);
     }
+    if error.is_final() {
+        headers.insert(RETRY_PUSHBACK, HeaderValue::from_static("-1"));
+    }
     if error.code() == Code::Unimplemented {
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
@@ -76,7 +79,16 @@ fn response(body: GrpcBody, replayed: bool) -> Response<GrpcBody> {
 pub(crate) fn status_of(headers: &HeaderMap) -> Option<Result<()>> {
     let status =
         headers.get(GRPC_STATUS)?.to_str().ok().and_then(|text| text.parse::<i32>().ok()).unwrap_or(-1);
-    Some(if status == 0 { Ok(()) } else { Err(read_status(status, headers)) })
+    if status == 0 {
+        return Some(Ok(()));
+    }
+    let error = read_status(status, headers);
+    // What is negative, or cannot be read, asks not to try again (gRPC proposal A6); how long to wait otherwise is in the details.
+    let pushback = headers.get(RETRY_PUSHBACK).map(|value| value.to_str().unwrap_or_default().parse::<i64>());
+    Some(Err(match pushback {
+        Some(Ok(0..)) | None => error,
+        Some(_) => error.mark_final(),
+    }))
 }
 
 fn read_status(status: i32, headers: &HeaderMap) -> Error {

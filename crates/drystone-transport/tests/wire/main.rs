@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod calls;
+mod discovery;
 mod identity;
 mod life;
 mod outside;
 mod refused;
+mod replicas;
 mod world;

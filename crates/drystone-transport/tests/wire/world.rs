@@ -11,8 +11,8 @@ use drystone_call::{
     Result, Runner, ServiceDef, TenantId,
 };
 use drystone_transport::{
-    DevAuthority, Drained, EdgeSet, InternalServer, ProcessIdentity, RemoteModule, RemoteProcess,
-    ServerMetrics,
+    DevAuthority, Discovery, Drained, EdgeSet, InternalServer, ProcessIdentity, Reach, RemoteModule,
+    RemoteProcess, Replicas, ServerMetrics,
 };
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -54,7 +54,8 @@ pub(crate) trait Echo: Send + Sync + 'static {
 
 const fn method(index: usize, name: &'static str, path: &'static str, timeout: Duration) -> MethodInfo {
     let (effect, key) = (Effect::NoSideEffects, KeyPolicy::Ignored);
-    MethodInfo { index, name, path, contract: ECHO, effect, key, timeout: Some(timeout), recursive: false }
+    let (timeout, coalesce) = (Some(timeout), None);
+    MethodInfo { index, name, path, contract: ECHO, effect, key, timeout, coalesce, recursive: false }
 }
 
 static METHODS: [MethodInfo; 3] = [
@@ -220,7 +221,17 @@ impl World {
     }
 
     pub(crate) async fn serve_at(&self, address: &str, edges: EdgeSet, drain: Duration) -> Running {
-        let server = InternalServer::bind(address, &self.process(&["echo"])).await.unwrap();
+        self.serve_with_grace(address, edges, Duration::ZERO, drain).await
+    }
+
+    pub(crate) async fn serve_with_grace(
+        &self,
+        address: &str,
+        edges: EdgeSet,
+        grace: Duration,
+        drain: Duration,
+    ) -> Running {
+        let server = InternalServer::bind(address, &self.process(&["echo"])).await.unwrap().grace(grace);
         let (address, metrics) = (server.local_addr().to_string(), server.metrics());
         let service = Arc::new(EchoService::default());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -233,6 +244,33 @@ impl World {
     pub(crate) fn remote(&self, address: &str) -> Arc<RemoteModule> {
         RemoteProcess::new(address, &self.process(&["orders"])).module("echo").unwrap()
     }
+}
+
+impl World {
+    /// What `orders` has of a module `echo` of which there are several.
+    pub(crate) fn replicas(&self, discovery: Discovery) -> Arc<Replicas> {
+        Arc::new(Replicas::start("echo", discovery, &self.process(&["orders"])).unwrap())
+    }
+
+    /// As [`World::replicas`], at fixed addresses.
+    pub(crate) fn replicas_at(&self, addresses: &[&str]) -> Arc<Replicas> {
+        self.replicas(Discovery::start(Reach::addresses(addresses).unwrap()))
+    }
+}
+
+/// A call as the stack of calls hands it to the transport: nothing above tries again. The method may have side effects and has no key.
+pub(crate) async fn once(remote: &dyn Remote, text: &str) -> Result<String> {
+    once_within(remote, text, Duration::from_secs(30)).await
+}
+
+/// As [`once`], dropped at its deadline.
+pub(crate) async fn once_within(remote: &dyn Remote, text: &str, timeout: Duration) -> Result<String> {
+    let mut headers = context().with_timeout(timeout).to_headers();
+    headers.insert(drystone_call::headers::CALLER, http::HeaderValue::from_static("orders"));
+    let sent = remote.call(&METHODS[2], headers, request(text).encode_to_vec().into());
+    let reply = tokio::time::timeout(timeout, sent).await;
+    let reply = reply.unwrap_or_else(|_| Err(Error::new(Code::DeadlineExceeded, "dropped at its deadline")))?;
+    Ok(SayReply::decode(reply.body)?.text)
 }
 
 /// The edge that most tests declare.

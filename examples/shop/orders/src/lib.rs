@@ -8,6 +8,7 @@
 
 mod events;
 mod placing;
+mod receipt;
 mod rows;
 mod service;
 

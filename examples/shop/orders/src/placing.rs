@@ -1,5 +1,6 @@
 //! Placing an order, step by step, so that an interrupted one can be taken up again.
 
+use drystone::defects;
 use drystone::prelude::*;
 use inventory_api::{ConfirmRequest, GetStockRequest, InventoryReason, ReleaseRequest, ReserveRequest};
 use orders_api::{Order, OrderState, OrdersReason, PlaceOrderRequest};
@@ -38,7 +39,9 @@ impl OrdersService {
         if let Err(error) = self.charge(cx, &order, req.card_token).await {
             return match PaymentsReason::of(&error) {
                 Some(PaymentsReason::CardDeclined) => {
-                    self.release(cx, &order).await?;
+                    if !defects::broken("the stock of a declined payment is kept") {
+                        self.release(cx, &order).await?;
+                    }
                     self.decline(cx, order, OrdersReason::CardDeclined.error("the card was declined")).await
                 }
                 _ => Err(error),

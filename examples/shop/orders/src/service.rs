@@ -3,8 +3,8 @@
 use drystone::prelude::*;
 use inventory_api::{InventoryClient, TakeBackRequest};
 use orders_api::{
-    CancelOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order, OrderState, Orders,
-    OrdersReason, PlaceOrderRequest,
+    CancelOrderRequest, GetOrderRequest, GetReceiptRequest, ListOrdersRequest, ListOrdersResponse, Order,
+    OrderState, Orders, OrdersReason, PlaceOrderRequest, Receipt,
 };
 use payments_api::{PaymentsClient, PaymentsReason, RefundRequest};
 use users_api::UsersClient;
@@ -26,6 +26,10 @@ impl Orders for OrdersService {
     async fn get_order(&self, cx: &mut Context, req: GetOrderRequest) -> Result<Order> {
         let row = rows::find(&self.store, cx, &req.order_id).await?;
         Ok(row.ok_or_else(|| unknown_order(&req.order_id))?.into())
+    }
+
+    async fn get_receipt(&self, cx: &mut Context, req: GetReceiptRequest) -> Result<Receipt> {
+        self.receipt(cx, &req.order_id).await
     }
 
     async fn list_orders(&self, cx: &mut Context, req: ListOrdersRequest) -> Result<ListOrdersResponse> {

@@ -1,0 +1,78 @@
+//! The door of one served method: how many calls run at once, who waits, and for how long.
+
+use std::sync::Arc;
+
+use drystone_resilience::{Admission, AdmissionStats, Admitted, Shed};
+
+use crate::policy::ServePolicy;
+use crate::{MethodInfo, PlatformReason, Result, TenantId};
+
+/// How calls of one method are admitted. Changed as a whole; a call keeps the door that it came in by.
+pub(crate) struct Door {
+    policy: ServePolicy,
+    admission: Option<Arc<Admission<TenantId>>>,
+}
+
+impl Door {
+    fn new(policy: ServePolicy) -> Self {
+        let admission = policy.admission.clone().map(|config| {
+            let weights = policy.tenants.clone();
+            let weight = move |tenant: &TenantId| weights.get(tenant).copied().unwrap_or(1);
+            Arc::new(Admission::new(config).weights(Arc::new(weight)))
+        });
+        Self { policy, admission }
+    }
+
+    /// The door of another policy; one of which it says the same goes on.
+    pub(crate) fn with(&self, policy: ServePolicy) -> Self {
+        if self.policy == policy {
+            return Self { policy, admission: self.admission.clone() };
+        }
+        match (&self.admission, &policy.admission) {
+            (Some(admission), Some(config)) if self.policy.tenants == policy.tenants => {
+                admission.configure(config.clone());
+                Self { admission: Some(Arc::clone(admission)), policy }
+            }
+            _ => Self::new(policy),
+        }
+    }
+
+    /// Lets a call in, at once or when it is its turn.
+    pub(crate) async fn enter(
+        &self,
+        tenant: &TenantId,
+        method: &'static MethodInfo,
+    ) -> Result<Option<Admitted<'_, TenantId>>> {
+        let Some(admission) = &self.admission else { return Ok(None) };
+        if let Some(admitted) = admission.try_enter() {
+            return Ok(Some(admitted));
+        }
+        // Boxed, so that calls that need not wait do not carry the room for it.
+        Box::pin(admission.enter(tenant)).await.map(Some).map_err(|Shed { retry_after, .. }| {
+            let text = format!("{} has more to do than it can; the call has not begun", method.path);
+            PlatformReason::Overloaded.error(text).retry_after(retry_after)
+        })
+    }
+
+    pub(crate) fn live(&self) -> ServeLive {
+        ServeLive {
+            policy: self.policy.clone(),
+            admission: self.admission.as_ref().map(|admission| admission.stats()),
+        }
+    }
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Self::new(ServePolicy::default())
+    }
+}
+
+/// How the admission of one served method stands now.
+#[derive(Clone, Debug)]
+pub struct ServeLive {
+    /// What holds for its calls.
+    pub policy: ServePolicy,
+    /// What the admission has counted, if there is one.
+    pub admission: Option<AdmissionStats>,
+}

@@ -1,0 +1,244 @@
+//! Who waits, and who is next: a lane for each key, served in turn by weight.
+//!
+//! Weighted deficit round robin (Shreedhar and Varghese, "Efficient fair queuing using deficit round robin", 1995) with one call as the unit: a lane whose
+//! turn it is may send as many calls as its weight, and then goes to the end. A key that floods fills its own lane. As in FQ-CoDel (RFC 8290, section 4.2), a lane
+//! that was empty comes before those that have been waiting, with one round's worth of calls: a key that asks seldom does not wait for a round of those that
+//! ask always. To have that again it must have gone through the line once without a call, so asking often in small bites gains nothing.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::waiter::Waiter;
+
+/// Empty lanes beyond this number and the number of waiters are swept away.
+const IDLE_LANES: usize = 64;
+
+/// How long calls may wait, and how many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) target: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) length: u32,
+}
+
+/// A call that wants to wait.
+#[derive(Debug)]
+pub(crate) struct Arrival<'a, K> {
+    pub(crate) key: &'a K,
+    pub(crate) weight: u32,
+    pub(crate) now: Instant,
+}
+
+/// A call that joined the queue.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) waiter: Arc<Waiter>,
+    /// When it will have waited too long.
+    pub(crate) until: Instant,
+    /// Whom it displaced, and how much was ahead of it.
+    pub(crate) displaced: Option<(Arc<Waiter>, u32)>,
+}
+
+/// The queue was full; so much is ahead of the next call of that key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    pub(crate) ahead: u32,
+}
+
+/// Calls that wait, by key.
+#[derive(Debug)]
+pub(crate) struct Queue<K> {
+    ids: HashMap<K, u64>,
+    lanes: BTreeMap<u64, Lane<K>>,
+    /// Lanes that were empty, in order of arrival; they come first.
+    fresh: VecDeque<u64>,
+    /// The other lanes, in turn.
+    round: VecDeque<u64>,
+    /// The weights of the lanes in which somebody waits, together.
+    weights: u64,
+    waiting: u32,
+    /// When the queue was last empty.
+    empty_at: Option<Instant>,
+    numbers: u64,
+}
+
+#[derive(Debug)]
+struct Lane<K> {
+    key: K,
+    weight: u32,
+    /// How many calls it may still send in this turn.
+    credit: u32,
+    waiters: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    waiter: Arc<Waiter>,
+    since: Instant,
+    until: Instant,
+}
+
+impl<K: Eq + Hash + Clone> Queue<K> {
+    pub(crate) fn new() -> Self {
+        Self {
+            ids: HashMap::new(),
+            lanes: BTreeMap::new(),
+            fresh: VecDeque::new(),
+            round: VecDeque::new(),
+            weights: 0,
+            waiting: 0,
+            empty_at: None,
+            numbers: 0,
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting
+    }
+
+    /// When the one that waits longest came.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.lanes.values().filter_map(|lane| Some(lane.waiters.first_key_value()?.1.since)).min()
+    }
+
+    /// How many calls are served before one more of this key would be, if each key gets its share.
+    pub(crate) fn ahead(&self, key: &K, weight: u32) -> u32 {
+        let weight = u64::from(weight.max(1));
+        let own = u64::from(self.waiting_of(key)) + 1;
+        let weights = if own > 1 { self.weights } else { self.weights + weight };
+        // No more than all of them, and itself.
+        let ahead = (own * weights / weight).min(u64::from(self.waiting) + 1);
+        u32::try_from(ahead).unwrap_or(u32::MAX)
+    }
+
+    /// Lets a call wait, if there is room, or if its key has less than its share and another has more.
+    pub(crate) fn join(&mut self, arrival: &Arrival<'_, K>, rules: Rules) -> Result<Joined, Full> {
+        let displaced = if self.waiting < rules.length { None } else { Some(self.displace(arrival, rules.length)?) };
+        let now = arrival.now;
+        if self.waiting == 0 {
+            self.empty_at = Some(now);
+        }
+        // Until it has waited for the target and the queue has not been empty for the interval. The second moment is known now: while this call waits
+        // the queue is not empty.
+        let standing = self.empty_at.unwrap_or(now) + rules.interval;
+        let until = standing.max(now + rules.target);
+        let waiter = self.insert(arrival, until);
+        Ok(Joined { waiter, until, displaced })
+    }
+
+    /// The next call, and whether it has waited too long (which costs its key nothing).
+    pub(crate) fn next(&mut self, now: Instant) -> Option<(Arc<Waiter>, bool)> {
+        if self.waiting == 0 {
+            return None;
+        }
+        loop {
+            let fresh = !self.fresh.is_empty();
+            let line = if fresh { &mut self.fresh } else { &mut self.round };
+            let id = *line.front()?;
+            let lane = self.lanes.get_mut(&id)?;
+            if let Some((number, entry)) = lane.waiters.first_key_value()
+                && lane.credit > 0
+            {
+                let (number, expired) = (*number, entry.until <= now);
+                lane.credit -= u32::from(!expired);
+                return Some((self.take(id, number)?, expired));
+            }
+            line.pop_front();
+            if lane.waiters.is_empty() && !fresh {
+                self.forget(id);
+            } else {
+                lane.credit = lane.weight;
+                self.round.push_back(id);
+            }
+        }
+    }
+
+    /// Takes a call out; none if it is not here any more.
+    pub(crate) fn remove(&mut self, waiter: &Waiter) -> Option<Arc<Waiter>> {
+        self.take(waiter.lane, waiter.number)
+    }
+
+    /// The key and the weight of a lane.
+    pub(crate) fn lane(&self, id: u64) -> Option<(&K, u32)> {
+        self.lanes.get(&id).map(|lane| (&lane.key, lane.weight))
+    }
+
+    fn waiting_of(&self, key: &K) -> u32 {
+        let lane = self.ids.get(key).and_then(|id| self.lanes.get(id));
+        lane.map_or(0, |lane| u32::try_from(lane.waiters.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Takes out the newest of the key with most for its weight, if the arrival's key has less than its share, and still less than that key afterwards.
+    fn displace(&mut self, arrival: &Arrival<'_, K>, length: u32) -> Result<(Arc<Waiter>, u32), Full> {
+        let full = Full { ahead: self.ahead(arrival.key, arrival.weight) };
+        let weight = u64::from(arrival.weight.max(1));
+        let own = u64::from(self.waiting_of(arrival.key));
+        let weights = if own > 0 { self.weights } else { self.weights + weight };
+        if own * weights >= u64::from(length) * weight {
+            return Err(full);
+        }
+        // Compared by cross-multiplication, so that there is nothing to round.
+        let most = |a: &&Lane<K>, b: &&Lane<K>| {
+            (a.waiters.len() as u64 * u64::from(b.weight)).cmp(&(b.waiters.len() as u64 * u64::from(a.weight)))
+        };
+        let lane = self.lanes.values().max_by(most).ok_or(full)?;
+        if lane.waiters.len() as u64 * weight <= (own + 1) * u64::from(lane.weight) {
+            return Err(full);
+        }
+        let newest = lane.waiters.last_key_value().map(|(_, entry)| entry.waiter.clone()).ok_or(full)?;
+        let ahead = self.ahead(&lane.key, lane.weight);
+        self.remove(&newest);
+        Ok((newest, ahead))
+    }
+
+    fn insert(&mut self, arrival: &Arrival<'_, K>, until: Instant) -> Arc<Waiter> {
+        self.numbers += 1;
+        let number = self.numbers;
+        let id = *self.ids.entry(arrival.key.clone()).or_insert(number);
+        let weight = arrival.weight.max(1);
+        let lane = self.lanes.entry(id).or_insert_with(|| {
+            self.fresh.push_back(id);
+            Lane { key: arrival.key.clone(), weight, credit: weight, waiters: BTreeMap::new() }
+        });
+        if lane.waiters.is_empty() {
+            lane.weight = weight;
+            self.weights += u64::from(weight);
+        }
+        let waiter = Arc::new(Waiter::new(id, number));
+        lane.waiters.insert(number, Entry { waiter: waiter.clone(), since: arrival.now, until });
+        self.waiting += 1;
+        waiter
+    }
+
+    fn take(&mut self, id: u64, number: u64) -> Option<Arc<Waiter>> {
+        let lane = self.lanes.get_mut(&id)?;
+        let entry = lane.waiters.remove(&number)?;
+        self.waiting -= 1;
+        if lane.waiters.is_empty() {
+            self.weights -= u64::from(lane.weight);
+        }
+        if self.lanes.len() > self.waiting as usize + IDLE_LANES {
+            self.sweep();
+        }
+        Some(entry.waiter)
+    }
+
+    /// Forgets the lanes in which nobody waits: a line that does not move would collect them.
+    fn sweep(&mut self) {
+        self.lanes.retain(|_, lane| !lane.waiters.is_empty());
+        let lanes = &self.lanes;
+        self.ids.retain(|_, id| lanes.contains_key(id));
+        self.fresh.retain(|id| lanes.contains_key(id));
+        self.round.retain(|id| lanes.contains_key(id));
+    }
+
+    fn forget(&mut self, id: u64) {
+        if let Some(lane) = self.lanes.remove(&id) {
+            self.ids.remove(&lane.key);
+        }
+    }
+}

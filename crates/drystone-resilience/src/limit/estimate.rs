@@ -1,0 +1,248 @@
+//! Finds the limit: windows, probes, and what follows from them.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::LimitConfig;
+use super::samples::{Samples, Sum};
+
+/// A window is over after this time, if enough calls ended in it ...
+const WINDOW: Duration = Duration::from_millis(100);
+/// ... which are so many, and so many in a probe: what decides is measured better than what is averaged.
+const ENOUGH: u32 = 32;
+const ENOUGH_PROBED: u32 = 100;
+/// A window as long as this is over with fewer.
+const LONG_WINDOW: Duration = Duration::from_secs(2);
+const FEW: u32 = 16;
+/// How long a probe waits until no more run than it lets.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long after one probe comes the next: the first while the limit moves, up to the last while it does not.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(4)];
+/// How long the lowest latency is believed.
+const LOWEST_LASTS: Duration = Duration::from_secs(10);
+
+/// Half as many calls doing this share of the work: the limit stays. More: it falls, less: it rises.
+const EVEN: f64 = 0.85;
+/// A share at which fewer calls do as much.
+const SAME: f64 = 0.97;
+/// How far the limit falls at once.
+const FALL: f64 = 0.75;
+/// The lowest part of the limit at which a guess is tried.
+const DEEPEST: f64 = 1.0 / 16.0;
+
+/// The limit, and what was measured since it last changed.
+#[derive(Debug)]
+pub(super) struct Estimate {
+    bounds: LimitConfig,
+    limit: f64,
+    phase: Phase,
+    since: Option<Instant>,
+    looks: u32,
+    pressed: u32,
+    /// Of the windows under pressure since the last probe: calls, and seconds.
+    base: (f64, f64),
+    /// The lowest mean latency in seconds, and when it was seen.
+    lowest: Option<(f64, Instant)>,
+    pause: Duration,
+    /// Whether to try far below the limit.
+    descending: bool,
+    /// How often in a row half as many calls did as much.
+    same: u32,
+    pace: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// At the limit; the next probe is due then.
+    Steady { probe_at: Option<Instant> },
+    /// So many are let, until no more run.
+    Draining { to: u32, began: Instant },
+    /// So many are let, and measured.
+    Probing { to: u32 },
+}
+
+impl Estimate {
+    pub(super) fn new(config: LimitConfig) -> Self {
+        let bounds = config.ordered();
+        Self {
+            bounds,
+            limit: f64::from(bounds.initial),
+            phase: Phase::Steady { probe_at: None },
+            since: None,
+            looks: 0,
+            pressed: 0,
+            base: (0.0, 0.0),
+            lowest: None,
+            pause: PAUSES[0],
+            descending: true,
+            same: 0,
+            pace: Duration::ZERO,
+        }
+    }
+
+    /// The limit as learned.
+    pub(super) fn learned(&self) -> u32 {
+        whole(self.limit)
+    }
+
+    /// How many may run now.
+    pub(super) fn effective(&self) -> u32 {
+        match self.phase {
+            Phase::Steady { .. } => self.learned(),
+            Phase::Draining { to, .. } | Phase::Probing { to } => to,
+        }
+    }
+
+    /// The time between two calls that end, under pressure; zero if it is not known.
+    pub(super) fn pace(&self) -> Duration {
+        self.pace
+    }
+
+    /// New bounds; what was learned stays within them, unless the limit was fixed or becomes so.
+    pub(super) fn configure(&mut self, config: LimitConfig) {
+        let bounds = config.ordered();
+        if self.bounds == bounds {
+            return;
+        }
+        let learned = if self.is_fixed() { f64::from(bounds.initial) } else { self.limit };
+        *self = Self { lowest: self.lowest, ..Self::new(config) };
+        self.set(learned);
+    }
+
+    /// Looks at what has happened; at most at every eighth call.
+    pub(super) fn look(&mut self, now: Instant, running: u32, waiting: u32, samples: &Samples) {
+        let Some(since) = self.since else { return self.begin(now, samples) };
+        self.looks += 1;
+        // Nine tenths: the limit is near. With a limit of a few calls that is all of them.
+        let near = u64::from(running) * 10 >= u64::from(self.effective()) * 9;
+        self.pressed += u32::from(near || waiting > 0);
+        if let Phase::Draining { to, began } = self.phase {
+            if running <= to || to > self.learned() {
+                self.phase = Phase::Probing { to };
+                self.begin(now, samples);
+            } else if now.saturating_duration_since(began) > DRAIN {
+                self.rest(now);
+                self.begin(now, samples);
+            }
+            return;
+        }
+        let lasted = now.saturating_duration_since(since);
+        let enough = if matches!(self.phase, Phase::Probing { .. }) { ENOUGH_PROBED } else { ENOUGH };
+        let calls = samples.calls();
+        if (lasted >= WINDOW && calls >= enough) || (lasted >= LONG_WINDOW && calls >= FEW) {
+            let pressed = self.pressed * 4 >= self.looks * 3;
+            self.close(now, lasted.as_secs_f64(), pressed, samples.take());
+            self.begin(now, samples);
+        }
+    }
+
+    /// A new window; what ended before it is forgotten.
+    fn begin(&mut self, now: Instant, samples: &Samples) {
+        samples.take();
+        self.since = Some(now);
+        self.looks = 0;
+        self.pressed = 0;
+    }
+
+    fn close(&mut self, now: Instant, seconds: f64, pressed: bool, sum: Sum) {
+        let calls = f64::from(sum.calls);
+        let mean = sum.seconds / calls;
+        let expired = |seen: Instant| now.saturating_duration_since(seen) > LOWEST_LASTS;
+        let standing = pressed && matches!(self.phase, Phase::Steady { .. });
+        if self.lowest.is_none_or(|(lowest, seen)| mean < lowest || (expired(seen) && !standing)) {
+            self.lowest = Some((mean, now));
+        }
+        self.pace = if pressed { Duration::from_secs_f64(seconds / calls) } else { Duration::ZERO };
+        match self.phase {
+            Phase::Steady { probe_at } if pressed => self.measured(now, probe_at, (calls, seconds)),
+            // The limit was not what bounded the rate: nothing follows for it.
+            Phase::Steady { .. } => self.base = (0.0, 0.0),
+            Phase::Probing { to } => {
+                if pressed {
+                    self.judge(to, calls / seconds);
+                }
+                self.rest(now);
+            }
+            Phase::Draining { .. } => {}
+        }
+    }
+
+    /// A window at the limit and under pressure: perhaps it is time for a probe.
+    fn measured(&mut self, now: Instant, probe_at: Option<Instant>, window: (f64, f64)) {
+        self.base = (self.base.0 + window.0, self.base.1 + window.1);
+        let probe_at = probe_at.unwrap_or(now + self.pause);
+        self.phase = Phase::Steady { probe_at: Some(probe_at) };
+        if now < probe_at || self.base.0 < f64::from(ENOUGH_PROBED).min(FEW.into()) || self.is_fixed() {
+            return;
+        }
+        self.phase = Phase::Draining { to: self.level(), began: now };
+    }
+
+    /// At how many calls to probe.
+    fn level(&self) -> u32 {
+        let limit = f64::from(self.learned());
+        let min = f64::from(self.bounds.min);
+        let half = limit / 2.0;
+        if half < min.max(1.0) {
+            // There is no room below: try above.
+            return whole(limit * 2.0).min(self.bounds.max);
+        }
+        let level = match self.lowest {
+            // Little's law: what would be in flight at this rate if nothing waited.
+            Some((lowest, _)) if self.descending => (self.rate() * lowest).clamp(limit * DEEPEST, half),
+            _ => half,
+        };
+        whole(level.max(min))
+    }
+
+    /// What follows from the rate at another level.
+    fn judge(&mut self, level: u32, rate: f64) {
+        let before = self.limit;
+        let (level, limit) = (f64::from(level), f64::from(self.learned()));
+        let share = rate / self.rate();
+        if level > limit {
+            // More calls did more work; or did not.
+            self.set(if 1.0 / share < EVEN { level } else { limit * FALL });
+        } else if share < 0.7 * level / limit {
+            // Fewer calls cannot do so much less: something else happened.
+        } else if level < 0.4 * limit {
+            self.descending = share >= 0.9;
+            if self.descending {
+                self.set(2.0 * level);
+            }
+        } else {
+            self.same = if share >= SAME { self.same + 1 } else { 0 };
+            self.descending |= self.same >= 3;
+            let above = (share - EVEN) / (1.0 - EVEN);
+            let factor = if above > 0.0 { 1.0 - (1.0 - FALL) * above.min(1.0) } else { EVEN / share };
+            self.set(self.limit * factor.min(2.0));
+        }
+        let moved = (self.limit / before - 1.0).abs() > 0.1;
+        self.pause = if moved { PAUSES[0] } else { (self.pause * 2).min(PAUSES[1]) };
+    }
+
+    /// Back to the limit; the next probe comes after a pause under pressure.
+    fn rest(&mut self, now: Instant) {
+        self.phase = Phase::Steady { probe_at: Some(now + self.pause) };
+        self.base = (0.0, 0.0);
+    }
+
+    fn rate(&self) -> f64 {
+        self.base.0 / self.base.1
+    }
+
+    fn set(&mut self, limit: f64) {
+        self.limit = limit.clamp(self.bounds.min.into(), self.bounds.max.into());
+    }
+
+    fn is_fixed(&self) -> bool {
+        self.bounds.min == self.bounds.max
+    }
+}
+
+/// The nearest whole number, at least one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least one, and `as` cuts at the ends")]
+fn whole(number: f64) -> u32 {
+    number.round().max(1.0) as u32
+}

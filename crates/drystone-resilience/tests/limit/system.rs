@@ -1,0 +1,193 @@
+//! A callee and those who call it, in simulated time: what the limit is tried on.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use drystone_resilience::{AdaptiveLimit, LimitConfig, LimitSlot, Random as _, SeededRandom};
+use tokio::time::Instant;
+
+/// How the callee works.
+pub enum Work {
+    /// So many at once, each for `seconds`; the others wait for their turn.
+    Workers { count: usize, seconds: f64, spread: Spread },
+    /// All that have gathered share one commit, which takes `fixed` seconds and `each` for every one of them.
+    Commit { fixed: f64, each: f64 },
+}
+
+/// How service times vary.
+#[derive(Clone, Copy, Debug)]
+pub enum Spread {
+    None,
+    Exponential,
+}
+
+/// A callee under load.
+pub struct System {
+    pub seed: u64,
+    pub config: LimitConfig,
+    pub work: Work,
+    /// Calls a second, as a function of the second.
+    pub offered: fn(f64) -> f64,
+    /// By how much longer everything takes.
+    pub slower: fn(f64) -> f64,
+    /// When nothing moves.
+    pub hangs: Range<f64>,
+}
+
+impl System {
+    /// A callee offered `offered` calls a second, under the default bounds but a minimum of one.
+    pub fn new(seed: u64, work: Work, offered: fn(f64) -> f64) -> Self {
+        let config = LimitConfig { min: 1, ..LimitConfig::default() };
+        Self { seed, config, work, offered, slower: |_| 1.0, hangs: 0.0..0.0 }
+    }
+}
+
+/// What was seen: one entry for every 100 ms.
+#[derive(Default)]
+pub struct Seen {
+    pub limits: Vec<u32>,
+    pub ended: Vec<u32>,
+}
+
+impl Seen {
+    /// The mean limit in a range of seconds.
+    pub fn limit(&self, seconds: Range<usize>) -> f64 {
+        mean(&self.limits[seconds.start * 10..seconds.end * 10])
+    }
+
+    /// The calls that ended a second, in a range of seconds.
+    pub fn rate(&self, seconds: Range<usize>) -> f64 {
+        10.0 * mean(&self.ended[seconds.start * 10..seconds.end * 10])
+    }
+}
+
+fn mean(values: &[u32]) -> f64 {
+    values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64
+}
+
+enum Event {
+    Arrives,
+    Ends(Vec<u64>),
+    Tick,
+}
+
+struct Running<'a> {
+    system: &'a System,
+    limit: &'a AdaptiveLimit,
+    random: SeededRandom,
+    origin: Instant,
+    events: BinaryHeap<Reverse<(u64, u64)>>,
+    what: BTreeMap<(u64, u64), Event>,
+    numbers: u64,
+    slots: BTreeMap<u64, (u64, LimitSlot<'a>)>,
+    waiting: VecDeque<u64>,
+    busy: usize,
+    seen: Seen,
+    ended: u32,
+}
+
+/// Runs the system for so many seconds.
+pub fn run(system: &System, seconds: u32) -> Seen {
+    let limit = AdaptiveLimit::new(system.config);
+    let mut running = Running {
+        system,
+        limit: &limit,
+        random: SeededRandom::new(system.seed),
+        origin: Instant::now(),
+        events: BinaryHeap::new(),
+        what: BTreeMap::new(),
+        numbers: 0,
+        slots: BTreeMap::new(),
+        waiting: VecDeque::new(),
+        busy: 0,
+        seen: Seen::default(),
+        ended: 0,
+    };
+    running.at(0.0, Event::Arrives);
+    running.at(0.1, Event::Tick);
+    while let Some(Reverse(id)) = running.events.pop() {
+        if id.0 > u64::from(seconds) * 1_000_000_000 {
+            break;
+        }
+        let event = running.what.remove(&id).expect("each event is in both");
+        running.handle(id.0, event);
+    }
+    running.seen
+}
+
+impl Running<'_> {
+    fn at(&mut self, seconds: f64, event: Event) {
+        self.numbers += 1;
+        let id = ((seconds * 1e9) as u64, self.numbers);
+        self.events.push(Reverse(id));
+        self.what.insert(id, event);
+    }
+
+    fn handle(&mut self, nanos: u64, event: Event) {
+        let now = nanos as f64 / 1e9;
+        match event {
+            Event::Arrives => {
+                if let Some(slot) = self.limit.enter() {
+                    self.numbers += 1;
+                    self.slots.insert(self.numbers, (nanos, slot));
+                    self.waiting.push_back(self.numbers);
+                    self.start(now);
+                }
+                let gap = self.exponential() / (self.system.offered)(now);
+                self.at(now + gap, Event::Arrives);
+            }
+            Event::Ends(calls) => {
+                self.busy -= 1;
+                let at = self.origin + Duration::from_nanos(nanos);
+                for call in calls {
+                    let (since, slot) = self.slots.remove(&call).expect("a call ends once");
+                    slot.done(Duration::from_nanos(nanos - since), at);
+                    self.ended += 1;
+                }
+                self.start(now);
+            }
+            Event::Tick => {
+                self.seen.limits.push(self.limit.limit());
+                self.seen.ended.push(std::mem::take(&mut self.ended));
+                self.at(now + 0.1, Event::Tick);
+            }
+        }
+    }
+
+    fn start(&mut self, now: f64) {
+        match self.system.work {
+            Work::Workers { count, seconds, spread } => {
+                while self.busy < count && !self.waiting.is_empty() {
+                    let factor = match spread {
+                        Spread::None => 1.0,
+                        Spread::Exponential => self.exponential(),
+                    };
+                    let call = self.waiting.pop_front().into_iter().collect();
+                    self.begin(now, seconds * factor, call);
+                }
+            }
+            Work::Commit { fixed, each } => {
+                if self.busy == 0 && !self.waiting.is_empty() {
+                    let calls: Vec<u64> = self.waiting.drain(..).collect();
+                    self.begin(now, fixed + each * calls.len() as f64, calls);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, now: f64, lasts: f64, calls: Vec<u64>) {
+        self.busy += 1;
+        let mut end = now + lasts * (self.system.slower)(now);
+        let hangs = &self.system.hangs;
+        if now < hangs.end && end > hangs.start {
+            end += hangs.end - hangs.start.max(now);
+        }
+        self.at(end, Event::Ends(calls));
+    }
+
+    fn exponential(&self) -> f64 {
+        -(1.0 - self.random.unit()).ln()
+    }
+}
