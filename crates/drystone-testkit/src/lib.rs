@@ -16,8 +16,8 @@
 //!
 //! # Invariants
 //!
-//! * What a test claims about a runner or a database is checked: [`TestApp::finish`] fails if nothing was encoded, or no connection was made, or no file
-//!   was there, where it should.
+//! * What a test claims about a runner or a database is checked: [`TestApp::finish`] fails if nothing was encoded, or no connection was made, or no fault
+//!   injected, or no file was there, where it should.
 //! * A missing server is an error that names the package, never a skipped test.
 //!
 //! # What it deliberately lacks
@@ -54,6 +54,8 @@ mod volley;
 pub use cancel::{Dropped, drop_at_every_await, poll_and_drop, poll_once};
 #[cfg(feature = "services")]
 pub use disk::Disk;
+#[cfg(feature = "app")]
+pub use drystone_call::Profile;
 #[cfg(feature = "app")]
 pub use eventually::eventually;
 #[cfg(feature = "app")]

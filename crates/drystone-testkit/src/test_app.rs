@@ -285,10 +285,37 @@ impl Drop for TestApp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Postgres;
+    use drystone_call::Profile;
+
+    use crate::{Case, Postgres};
 
     async fn app(on: On) -> TestApp {
         TestApp::of(Module::new("notes").wire(|w| drop(w.store()))).on(on).start().await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_faulty_run_without_a_fault_is_noticed() {
+        for runner in [Runner::Direct, Runner::Faulty(Profile::Absorbable)] {
+            // Nobody calls anybody.
+            let app = TestApp::of(Module::new("notes")).runner(runner).start().await;
+            let finished = tokio::spawn(app.finish()).await;
+            assert_eq!(finished.is_ok(), runner == Runner::Direct, "{runner:?}");
+            if let Err(panic) = finished {
+                let panic = panic.into_panic();
+                let said = panic.downcast_ref::<String>().unwrap();
+                assert!(said.contains("the test ran under another runner than Faulty"), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn seeds_are_those_of_the_tests_name_on_both_databases() {
+        let alone = seed_of_test();
+        let case = Case::begin("seeds_are_those_of_the_tests_name_on_both_databases");
+        assert_eq!(seed_of_test(), alone);
+        drop(case);
+        let _case = Case::begin("another");
+        assert_ne!(seed_of_test(), alone);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
