@@ -12,11 +12,14 @@ use tokio::time::Instant;
 /// How long a write is remembered, and so how old a flight or a kept answer may be at most.
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
 
+/// By how much two threads may differ in what they take for now.
+const SKEW: Duration = Duration::from_secs(1);
+
 /// The last acknowledged write of each writer, for 60 s.
 ///
 /// A coalesced read asks [`Writes::last`] for its reader and passes the answer to [`Flights::join`](crate::Flights::join) as `not_before`. It is
 /// bounded and errs on the safe side: when there are more writers than it may remember, it forgets them all and lets everybody count as having written
-/// at that moment. Reads are then coalesced less for a while, and never wrongly.
+/// when the last of them did. Reads are then coalesced less for a while, and never wrongly.
 ///
 /// Two generations of 60 s are kept rather than an ordering by age: recording is one insertion, and forgetting is dropping a map.
 pub struct Writes<K> {
@@ -51,7 +54,7 @@ impl<K: Eq + Hash + Clone> Writes<K> {
         Self { most: most.max(1), state: Mutex::new(state) }
     }
 
-    /// A write of `key` has been acknowledged; `now` is read after that.
+    /// A write of `key` has been acknowledged; `now` is read after that. What is told late, or in another order, counts from its own moment.
     pub fn record(&self, key: &K, now: Instant) {
         let mut state = self.lock();
         let forgotten = state.turn(now);
@@ -61,7 +64,9 @@ impl<K: Eq + Hash + Clone> Writes<K> {
         }
         let mut dropped = (forgotten, HashMap::new());
         if state.recent.len() + state.older.len() >= self.most && !state.older.contains_key(key) {
-            state.everybody = state.everybody.max(Some(now));
+            // Not `now` alone: what is told late is from before some of what is forgotten here.
+            let newest = state.recent.values().chain(state.older.values()).copied().max();
+            state.everybody = state.everybody.max(newest).max(Some(now));
             state.overflows += 1;
             dropped.1 = mem::take(&mut state.recent);
             state.older.clear();
@@ -111,7 +116,7 @@ impl<K> State<K> {
     /// Starts a new generation when the present one is as old as a write is remembered; returns what is forgotten.
     fn turn(&mut self, now: Instant) -> HashMap<K, Instant> {
         let age = now.saturating_duration_since(*self.turned.get_or_insert(now));
-        if age <= KEPT {
+        if age <= KEPT + SKEW {
             return HashMap::new();
         }
         self.turned = Some(now);

@@ -9,9 +9,10 @@ use system::{Spread, System, Work, run};
 fn print() {
     for count in [1usize, 2, 3, 4, 8, 16, 32, 64] {
         for spread in [Spread::None, Spread::Exponential] {
-            for (ms, offered) in [(1.0, (|_| 320_000.0) as fn(f64) -> f64), (10.0, |_| 32_000.0), (50.0, |_| 6_400.0)] {
+            for ms in [3.0, 10.0, 50.0] {
+                if count as f64 / ms > 4.0 { continue; }
                 let work = Work::Workers { count, seconds: ms / 1e3, spread };
-                let system = System::new(7, work, offered);
+                let system = System::new(7, work, 3.0 * count as f64 / ms * 1e3);
                 let seen = run(&system, 30);
                 let full = count as f64 / ms * 1e3;
                 let l: Vec<f64> = (0..10).map(|i| seen.limit(3*i..3*i+3).round()).collect();
@@ -20,9 +21,9 @@ fn print() {
             }
         }
     }
-    for (f, e) in [(1e-3, 1e-5), (2e-3, 2e-5), (5e-3, 1e-4), (1e-3, 1e-6)] {
+    for (f, e) in [(2e-3, 1e-4), (5e-3, 1e-4), (2e-3, 2e-5)] {
         for initial in [16, 256] {
-        let mut system = System::new(7, Work::Commit { fixed: f, each: e }, |_| 200_000.0);
+        let mut system = System::new(7, Work::Commit { fixed: f, each: e }, 1.5 / e);
         system.config.initial = initial;
         let seen = run(&system, 30);
         let l: Vec<f64> = (0..10).map(|i| seen.limit(3*i..3*i+3).round()).collect();
@@ -30,7 +31,7 @@ fn print() {
         println!("commit {f} {e} {initial} {l:?} rate% {r:?}");
         }
     }
-    let mut system = System::new(7, Work::Workers { count: 8, seconds: 0.01, spread: Spread::Exponential }, |_| 4000.0);
+    let mut system = System::new(7, Work::Workers { count: 8, seconds: 0.01, spread: Spread::Exponential }, 2000.0);
     system.hangs = 15.0..17.0;
     let seen = run(&system, 30);
     println!("hang {:?} {:?}", seen.limits.chunks(10).map(|c| c[9]).collect::<Vec<_>>(), seen.ended.chunks(10).map(|c| c.iter().sum::<u32>()).collect::<Vec<_>>());

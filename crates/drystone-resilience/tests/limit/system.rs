@@ -28,8 +28,8 @@ pub struct System {
     pub seed: u64,
     pub config: LimitConfig,
     pub work: Work,
-    /// Calls a second, as a function of the second.
-    pub offered: fn(f64) -> f64,
+    /// Calls a second; beyond the limit they are refused.
+    pub offered: f64,
     /// By how much longer everything takes.
     pub slower: fn(f64) -> f64,
     /// When nothing moves.
@@ -38,7 +38,7 @@ pub struct System {
 
 impl System {
     /// A callee offered `offered` calls a second, under the default bounds but a minimum of one.
-    pub fn new(seed: u64, work: Work, offered: fn(f64) -> f64) -> Self {
+    pub fn new(seed: u64, work: Work, offered: f64) -> Self {
         let config = LimitConfig { min: 1, ..LimitConfig::default() };
         Self { seed, config, work, offered, slower: |_| 1.0, hangs: 0.0..0.0 }
     }
@@ -135,7 +135,7 @@ impl Running<'_> {
                     self.waiting.push_back(self.numbers);
                     self.start(now);
                 }
-                let gap = self.exponential() / (self.system.offered)(now);
+                let gap = self.exponential() / self.system.offered;
                 self.at(now + gap, Event::Arrives);
             }
             Event::Ends(calls) => {

@@ -75,7 +75,7 @@ impl Levels {
             };
             let scoped = names.get(1).and_then(|name| known.scope(&names[0], name));
             let (scope, key) = match scoped {
-                Some(scope) => (scope.map_err(wrong)?, &names[2..]),
+                Some(scope) => (scope.map_err(|problem| wrong(known.quote(&names, problem)))?, &names[2..]),
                 None => (Scope::All, &names[..]),
             };
             let entry = Entry { key: key.join("."), value: value.clone(), origin: origin.clone() };

@@ -66,6 +66,20 @@ impl Known {
         })
     }
 
+    /// A problem with a name, or that its quotes are missing if that is why it is not known.
+    pub(super) fn quote(&self, names: &[String], problem: String) -> String {
+        let whole = names[1..].join(".");
+        let meant = self.contracts.iter().find(|(_, contract)| {
+            whole.strip_prefix(contract.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        match meant {
+            Some((_, contract)) if names[1] != contract.name => {
+                format!("a name with dots is quoted; write {}.\"{}\"", names[0], contract.name)
+            }
+            _ => problem,
+        }
+    }
+
     /// A method by its place in its contract.
     pub(super) fn method_of(&self, contract: &str, index: usize) -> Option<&'static MethodInfo> {
         let found = self.contracts.iter().find(|(_, known)| known.name == contract);

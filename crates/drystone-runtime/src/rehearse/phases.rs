@@ -66,6 +66,7 @@ impl Rehearser {
     /// If it does not start again.
     pub async fn restart(&self) -> Result<(), StartError> {
         let Some(running) = self.running.borrow_mut().take() else { return Ok(()) };
+        self.clients.borrow_mut().clear();
         self.note("the application stops");
         running.stop().await;
         self.restarts.set(self.restarts.get() + 1);

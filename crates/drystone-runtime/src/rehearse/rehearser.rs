@@ -1,13 +1,15 @@
 //! What a workload holds: clients as the gateway has them, chance from the seed, and a caller's patience.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_call::{
-    Context, ContractClient, Error, Faults, IdempotencyKey, Ids as _, PlatformReason, Result, SeededIds,
+    Context, ContractClient, Error, Faults, IdempotencyKey, Ids as _, PlatformReason, Result, SeededIds, ServiceDef as _,
 };
 use drystone_store::Store;
 use futures_util::future::join_all;
@@ -29,6 +31,7 @@ const LONGEST_PAUSE: u64 = 400;
 pub struct Rehearser {
     pub(super) site: Site,
     pub(super) running: RefCell<Option<Running>>,
+    pub(super) clients: RefCell<BTreeMap<&'static str, Box<dyn Any>>>,
     pub(super) faults: RefCell<Vec<Arc<Faults>>>,
     pub(super) restarts: Cell<u32>,
     pub(super) trace: Arc<Trace>,
@@ -42,6 +45,7 @@ impl Rehearser {
         Self {
             site,
             running: RefCell::default(),
+            clients: RefCell::default(),
             faults: RefCell::default(),
             restarts: Cell::new(0),
             trace,
@@ -81,12 +85,22 @@ impl Rehearser {
         &of[usize::try_from(at).unwrap_or_default()]
     }
 
-    /// A client of a contract, calling as the gateway does. Ask for it at each call: it ends with the application that it was made for.
+    /// A client of a contract, calling as the gateway does. Ask for it at each attempt: it ends with the start of the application that it was made for.
     ///
     /// # Errors
     /// `UNAVAILABLE` while the application is being started again.
     pub fn client<C: ContractClient>(&self) -> Result<C> {
-        self.running.borrow().as_ref().ok_or_else(restarting)?.client()
+        let running = self.running.borrow();
+        let running = running.as_ref().ok_or_else(restarting)?;
+        let contract = C::Service::contract().name;
+        let known = self.clients.borrow().get(contract).and_then(|known| known.downcast_ref::<C>().cloned());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        // One for all callers, as the gateway has: its breakers and budgets are theirs.
+        let made: C = running.client()?;
+        self.clients.borrow_mut().insert(contract, Box::new(made.clone()));
+        Ok(made)
     }
 
     /// A context as the gateway mints them.

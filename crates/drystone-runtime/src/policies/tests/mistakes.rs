@@ -106,6 +106,10 @@ fn names_that_are_not_known_are_refused_with_the_nearest_known() {
         "calls.edge.\"orders -> shop.users.v1.Users\".timeout = \"1s\"",
         &["orders does not call shop.users.v1.Users", "it calls shop.payments.v1.Payments"],
     );
+    check(
+        "calls.contract.shop.users.v1.Users.timeout = \"1s\"",
+        &["a name with dots is quoted; write contract.\"shop.users.v1.Users\""],
+    );
     check("calls.contract = 5", &["calls.contract"]);
     check("calls.contract.\"shop.users.v1.Users\" = 5", &["calls.contract.\"shop.users.v1.Users\""]);
     check("calls.contract.\"shop.users.v1.Users\".runner = \"direct\"", &["set calls.runner"]);
