@@ -17,6 +17,7 @@
 //! * A call that is refused learns when to come again: what is ahead of it at the present rate, and not less than `interval`.
 
 mod config;
+mod layer;
 mod line;
 mod queue;
 mod waiter;
@@ -37,6 +38,7 @@ use queue::{Arrival, Rules};
 use waiter::{Verdict, Waiter};
 
 pub use config::{AdmissionConfig, AdmissionStats, QueueConfig, Shed, ShedWhy};
+pub use layer::{AdmissionEvent, AdmissionLayer};
 
 /// The longest time after which a refused call is asked to come again.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
@@ -127,6 +129,7 @@ impl<K: Eq + Hash + Clone + Send + 'static> Admission<K> {
     fn join(&self, key: &K) -> Result<Waiting<'_, K>, Shed> {
         let weight = self.weights.as_ref().map_or(1, |weights| weights(key));
         let now = self.clock.now();
+        self.limit.blocked(now);
         let rules = self.rules();
         let joined = self.line.join(&Arrival { key, weight, now }, rules);
         let joined = joined.map_err(|full| self.refused(full.ahead, ShedWhy::Full))?;
@@ -184,7 +187,7 @@ impl<K: Eq + Hash + Clone + Send + 'static> Admitted<'_, K> {
     pub fn done(mut self, took: Duration) {
         if let Some(admission) = self.admission.take() {
             if admission.limit.sample(took) {
-                admission.limit.look(admission.clock.now(), admission.line.running(), admission.line.waiting());
+                admission.limit.look(admission.clock.now(), admission.line.running());
             }
             admission.give_back();
         }

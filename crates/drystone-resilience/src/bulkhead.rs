@@ -5,6 +5,8 @@
 //! callee can hold (Nygard, *Release It!*, 2007). It has no queue: who waits in front of a hung callee is in the same trouble as who waits in it. A limit
 //! that finds its own size is [`AdaptiveLimit`](crate::AdaptiveLimit), one with a queue [`Admission`](crate::Admission).
 
+mod layer;
 mod slots;
 
+pub use layer::{BulkheadEvent, BulkheadFull, BulkheadLayer};
 pub use slots::{Bulkhead, Slot};

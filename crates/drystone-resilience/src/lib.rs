@@ -29,8 +29,11 @@ mod clock;
 mod deadline;
 mod fallback;
 mod flights;
+mod guarded;
 mod limit;
 mod observe;
+#[cfg(doctest)]
+mod pages;
 mod panic;
 mod random;
 mod ready;
@@ -40,7 +43,9 @@ mod rolling;
 mod sync;
 mod writes;
 
-pub use admission::{Admission, AdmissionConfig, AdmissionStats, Admitted, QueueConfig, Shed, ShedWhy};
+pub use admission::{
+    Admission, AdmissionConfig, AdmissionEvent, AdmissionLayer, AdmissionStats, Admitted, QueueConfig, Shed, ShedWhy,
+};
 pub use backoff::Backoff;
 pub use balance::{
     Balance, BalanceConfig, BalanceError, BalanceEvent, Balancer, Ejection, MemberStats, Picked,
@@ -50,7 +55,7 @@ pub use breaker::{
     ErrorsFail, Open, Outcome, Permit, SlowCalls, State, Window,
 };
 pub use budget::{Budget, BudgetConfig};
-pub use bulkhead::{Bulkhead, Slot};
+pub use bulkhead::{Bulkhead, BulkheadEvent, BulkheadFull, BulkheadLayer, Slot};
 pub use clock::{Clock, ManualClock, TokioClock};
 pub use deadline::{
     Carry, Deadline, DeadlineConfig, DeadlineError, DeadlineEvent, DeadlineLayer, DeadlinePassed, DeadlineService,
@@ -58,11 +63,12 @@ pub use deadline::{
 };
 pub use fallback::{FallbackEvent, FallbackLayer, FallbackService};
 pub use flights::{Boarding, Coalesce, CoalesceEvent, CoalesceFuture, CoalesceLayer, Flight, Flights, FlightsConfig, FlightsStats};
-pub use limit::{AdaptiveLimit, LimitConfig, LimitSlot};
+pub use guarded::{Guard, Guarded, Rejected};
+pub use limit::{AdaptiveLimit, LimitConfig, LimitEvent, LimitLayer, LimitReached, LimitSlot};
 pub use observe::Observe;
 pub use panic::{PanicError, PanicEvent, PanicLayer, PanicService, Panicked, catch_panic};
 pub use random::{Random, SeededRandom, SystemRandom};
-pub use rate::{RateConfig, RateLimiter, TooFast};
+pub use rate::{RateConfig, RateEvent, RateLayer, RateLimiter, TooFast};
 pub use retry::{
     Cloned, Decision, RetryConfig, RetryEvent, RetryLayer, RetryPolicy, RetryService, Stop, Verdict,
 };

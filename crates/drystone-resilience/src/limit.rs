@@ -19,9 +19,11 @@
 
 mod config;
 mod estimate;
+mod layer;
 mod samples;
 mod slots;
 
 pub use config::LimitConfig;
+pub use layer::{LimitEvent, LimitLayer, LimitReached};
 pub(crate) use slots::Limit;
 pub use slots::{AdaptiveLimit, LimitSlot};

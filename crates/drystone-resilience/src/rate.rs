@@ -9,6 +9,8 @@
 //! It is the same algorithm, well made, and was the first choice. But its keyed limiter reads a clock of its own kind instead of being told the time, so one moment could not
 //! serve all decisions about a call; and at its smallest it brings eight crates (among them `quanta`, `portable-atomic` and `spinning_top`) for what are sixty lines here.
 
+mod layer;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -16,6 +18,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+pub use layer::{RateEvent, RateLayer};
 
 /// Into how many maps the keys are divided, so that threads seldom wait for each other.
 const SHARDS: usize = 16;

@@ -136,7 +136,7 @@ fn a_broken_replica_is_left_out_and_comes_back() {
 
 #[test]
 fn what_counts_as_a_failure_is_for_the_user_to_say() {
-    let mut balance = replicas().failed(|_| false);
+    let mut balance = replicas().failed(|_| false).clock(ManualClock::new());
     let errors = (0..1000).filter(|_| balance.call(()).now_or_never().is_some_and(|it| it.is_err())).count();
     assert!(errors > 100, "a refusal leaves nobody out: {errors}");
     assert_eq!(balance.balancer().members(tokio::time::Instant::now())[1].failures, 0);

@@ -28,9 +28,9 @@ use crate::graph::Graph;
 use crate::module::ModulePlan;
 use crate::settings::Settings;
 use laid::Effective;
+pub(crate) use laid::{BUILT_IN, Shown};
 use levels::Levels;
 pub(crate) use live::{LivePolicies, Reloaded};
-pub(crate) use laid::{BUILT_IN, Shown};
 pub(crate) use report::{AdmissionLive, EdgeLive, MethodReport, PolicyReport};
 pub(crate) use scope::Known;
 
@@ -62,10 +62,13 @@ pub(crate) struct ServedPolicies {
 impl Known {
     /// What the modules of an application serve and call; the gateway calls every contract.
     pub(crate) fn of(plans: &[ModulePlan], graph: &Graph) -> Self {
-        let served = plans.iter().flat_map(|plan| plan.served.iter().map(|served| (&plan.name, served.contract())));
+        let served =
+            plans.iter().flat_map(|plan| plan.served.iter().map(|served| (&plan.name, served.contract())));
         let contracts: Vec<_> = served.map(|(module, contract)| (Arc::clone(module), contract)).collect();
-        let info = |name: &str| contracts.iter().find(|(_, known)| known.name == name).map(|(_, known)| *known);
-        let inside = graph.edges.iter().filter_map(|edge| Some((Arc::clone(&edge.from), info(edge.contract)?)));
+        let info =
+            |name: &str| contracts.iter().find(|(_, known)| known.name == name).map(|(_, known)| *known);
+        let inside =
+            graph.edges.iter().filter_map(|edge| Some((Arc::clone(&edge.from), info(edge.contract)?)));
         let gateway: Arc<str> = GATEWAY.into();
         let outside = contracts.iter().map(|(_, contract)| (Arc::clone(&gateway), *contract));
         let edges = outside.chain(inside).collect();
@@ -86,7 +89,11 @@ impl Policies {
         };
         let one = |(module, contract): &(Arc<str>, &'static ContractInfo)| {
             let methods = contract.methods.iter().map(|method| serving.serving(method));
-            Ok(ServedPolicies { module: Arc::clone(module), contract, methods: methods.collect::<Result<_, _>>()? })
+            Ok(ServedPolicies {
+                module: Arc::clone(module),
+                contract,
+                methods: methods.collect::<Result<_, _>>()?,
+            })
         };
         Ok(Self {
             edges: known.edges.iter().map(edge).collect::<Result<_, StartError>>()?,

@@ -82,8 +82,8 @@ impl<T: 'static> Rehearsal<T> {
         W: AsyncFn(&Rehearser) -> Result<T, NotSo> + Send + Sync + 'static,
     {
         let workload = Arc::new(workload);
-        let run = move |rehearser: &'_ Rehearser| begun(Arc::clone(&workload), rehearser);
-        Self { workload: Arc::new(run), invariants: Vec::new(), settings: String::new() }
+        let workload: Workload<T> = Arc::new(move |rehearser| begun(Arc::clone(&workload), rehearser));
+        Self { workload, invariants: Vec::new(), settings: String::new() }
     }
 
     /// Something that must hold when the faults are over and everything has come to rest.
@@ -93,8 +93,9 @@ impl<T: 'static> Rehearsal<T> {
         C: AsyncFn(&Rehearser, &T) -> Result<(), NotSo> + Send + Sync + 'static,
     {
         let check = Arc::new(check);
-        let run = move |rehearser: &'_ Rehearser, result: &'_ T| checked(Arc::clone(&check), rehearser, result);
-        self.invariants.push(Invariant { name, check: Arc::new(run) });
+        let check: Check<T> =
+            Arc::new(move |rehearser, result| checked(Arc::clone(&check), rehearser, result));
+        self.invariants.push(Invariant { name, check });
         self
     }
 

@@ -185,11 +185,13 @@ async fn told(shape: Shape, on: On) -> Vec<String> {
     let metrics = shop.http.get("/metrics").await.body;
     let counted =
         |name: &str| metrics.lines().any(|line| line.starts_with(&format!("{name}{{from=\"orders\"")));
-    let seen = (counted("drystone_encoded_bytes_total"), counted("drystone_remote_bytes_total"));
+    let bytes = (counted("drystone_encoded_bytes_total"), counted("drystone_remote_bytes_total"));
+    let seen = (bytes.0, bytes.1, counted("drystone_rehearsal_faults_total"));
     let expected = match shape {
-        Shape::Whole => (false, false),
-        Shape::Encoded => (true, false),
-        Shape::Split => (false, true),
+        Shape::Whole => (false, false, false),
+        Shape::Encoded => (true, false, false),
+        Shape::Faulty | Shape::SplitFaulty => (false, true, true),
+        Shape::Split => (false, true, false),
     };
     assert_eq!(seen, expected, "{shape:?}: {metrics}");
     assert_eq!(shop.stands_on(), (on == On::Sqlite, on == On::Postgres), "{shape:?} {on:?}");
@@ -197,10 +199,10 @@ async fn told(shape: Shape, on: On) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn direct_encoded_and_split_on_either_database_give_the_same_answers_byte_for_byte() {
+async fn every_shape_on_either_database_gives_the_same_answers_byte_for_byte() {
     let first = told(Shape::Whole, On::Sqlite).await;
     for on in On::BOTH {
-        for shape in [Shape::Whole, Shape::Encoded, Shape::Split] {
+        for shape in [Shape::Whole, Shape::Encoded, Shape::Faulty, Shape::Split, Shape::SplitFaulty] {
             let other =
                 if (shape, on) == (Shape::Whole, On::Sqlite) { continue } else { told(shape, on).await };
             assert_eq!(first.len(), other.len());

@@ -58,7 +58,8 @@ impl Site {
         let methods = reports[0]["edges"][0]["methods"].as_array().expect("methods");
         let method = methods.iter().find(|method| method["method"] == "GetUser").expect("GetUser");
         assert!(method["live"]["in_flight"].is_u64(), "{method}");
-        let timeout = method["policy"].as_array().expect("values").iter().find(|value| value["key"] == "timeout");
+        let timeout =
+            method["policy"].as_array().expect("values").iter().find(|value| value["key"] == "timeout");
         let timeout = timeout.expect("a timeout");
         let text = |name: &str| timeout[name].as_str().expect("a text").to_owned();
         (text("value"), text("from"))
@@ -148,7 +149,10 @@ async fn a_change_under_load_takes_effect_in_every_process_of_a_topology() {
 
 async fn change_under_load(args: &[&str]) {
     let mut site = Site::start(args, "").await;
-    assert_eq!((site.user_status().await, site.live_timeout()), (200, ("2s".to_owned(), "built in".to_owned())));
+    assert_eq!(
+        (site.user_status().await, site.live_timeout()),
+        (200, ("2s".to_owned(), "built in".to_owned()))
+    );
     let load = Load::start(&site.http);
     load.more(20).await;
     for _ in 0..3 {
@@ -216,7 +220,10 @@ async fn the_states_of_the_layers_are_metrics() {
 #[tokio::test]
 async fn policies_are_shown_from_the_settings_alone() {
     let data = TempDir::new().expect("a temporary directory");
-    set(data.path(), "[calls]\nretry = { attempts = 5 }\n[calls.edge.\"orders -> shop.payments.v1.Payments/Charge\"]\ntimeout = \"900ms\"\n");
+    set(
+        data.path(),
+        "[calls]\nretry = { attempts = 5 }\n[calls.edge.\"orders -> shop.payments.v1.Payments/Charge\"]\ntimeout = \"900ms\"\n",
+    );
     let env = [("DRYSTONE__CALLS__BULKHEAD", "99")];
     let show = |args: &[&str]| {
         let (status, said) = run(args, data.path(), &env).wait_for_end();
@@ -235,7 +242,10 @@ async fn policies_are_shown_from_the_settings_alone() {
     assert_eq!(line(&["*", "bulkhead"]), "* bulkhead 99 $DRYSTONE__CALLS__BULKHEAD");
     assert!(line(&["*", "retry"]).ends_with("attempts: drystone.toml:2"), "{said}");
     let all = show(&["policy"]);
-    assert!(all.contains("gateway -> shop.users.v1.Users") && all.contains("users serves shop.users.v1.Users"), "{all}");
+    assert!(
+        all.contains("gateway -> shop.users.v1.Users") && all.contains("users serves shop.users.v1.Users"),
+        "{all}"
+    );
     let (status, said) = run(&["policy", "--edge", "order"], data.path(), &env).wait_for_end();
     assert!(!status.success() && said.contains("the callers are gateway, "), "{said}");
 }

@@ -17,7 +17,10 @@ pub(super) struct Ended {
     pub(super) slow: bool,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one lies in each breaker, and a call should not follow a pointer")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lies in each breaker, and a call should not follow a pointer"
+)]
 pub(super) enum Counting {
     Time { ticks: Ticks, calls: Rolling, failed: Rolling, slow: Rolling },
     Calls { next: AtomicU64, bad: AtomicU64, slots: Box<[AtomicU64]> },

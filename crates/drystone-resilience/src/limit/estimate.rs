@@ -15,13 +15,15 @@ const ENOUGH_PROBED: u32 = 100;
 /// A window as long as this is over with fewer.
 const LONG_WINDOW: Duration = Duration::from_secs(2);
 const FEW: u32 = 16;
-/// How long a probe waits until no more run than it lets.
-const DRAIN: Duration = Duration::from_secs(1);
+/// How much longer than twice what it should take a probe waits until no more run than it lets.
+const DRAIN: Duration = Duration::from_millis(100);
 /// How long after one probe comes the next: the first while the limit moves, up to the last while it does not.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(4)];
 /// How long the lowest latency is believed.
 const LOWEST_LASTS: Duration = Duration::from_secs(10);
 
+/// Under pressure, so much of the limit is in use on average: more than the half that a probe lets.
+const PRESSED: f64 = 0.6;
 /// Half as many calls doing this share of the work: the limit stays. More: it falls, less: it rises.
 const EVEN: f64 = 0.85;
 /// A share at which fewer calls do as much.
@@ -38,8 +40,6 @@ pub(super) struct Estimate {
     limit: f64,
     phase: Phase,
     since: Option<Instant>,
-    looks: u32,
-    pressed: u32,
     /// Of the windows under pressure since the last probe: calls, and seconds.
     base: (f64, f64),
     /// The lowest mean latency in seconds, and when it was seen.
@@ -56,8 +56,8 @@ pub(super) struct Estimate {
 enum Phase {
     /// At the limit; the next probe is due then.
     Steady { probe_at: Option<Instant> },
-    /// So many are let, until no more run.
-    Draining { to: u32, began: Instant },
+    /// So many are let, until no more run; it is given up then.
+    Draining { to: u32, give_up: Instant },
     /// So many are let, and measured.
     Probing { to: u32 },
 }
@@ -70,8 +70,6 @@ impl Estimate {
             limit: f64::from(bounds.initial),
             phase: Phase::Steady { probe_at: None },
             since: None,
-            looks: 0,
-            pressed: 0,
             base: (0.0, 0.0),
             lowest: None,
             pause: PAUSES[0],
@@ -111,28 +109,31 @@ impl Estimate {
     }
 
     /// Looks at what has happened; at most at every eighth call.
-    pub(super) fn look(&mut self, now: Instant, running: u32, waiting: u32, samples: &Samples) {
+    pub(super) fn look(&mut self, now: Instant, running: u32, samples: &Samples) {
         let Some(since) = self.since else { return self.begin(now, samples) };
-        self.looks += 1;
-        // Nine tenths: the limit is near. With a limit of a few calls that is all of them.
-        let near = u64::from(running) * 10 >= u64::from(self.effective()) * 9;
-        self.pressed += u32::from(near || waiting > 0);
-        if let Phase::Draining { to, began } = self.phase {
-            if running <= to || to > self.learned() {
+        if let Phase::Draining { to, .. } = self.phase {
+            if running <= to {
                 self.phase = Phase::Probing { to };
                 self.begin(now, samples);
-            } else if now.saturating_duration_since(began) > DRAIN {
-                self.rest(now);
-                self.begin(now, samples);
             }
-            return;
+            return self.blocked(now, samples);
         }
         let lasted = now.saturating_duration_since(since);
         let enough = if matches!(self.phase, Phase::Probing { .. }) { ENOUGH_PROBED } else { ENOUGH };
         let calls = samples.calls();
         if (lasted >= WINDOW && calls >= enough) || (lasted >= LONG_WINDOW && calls >= FEW) {
-            let pressed = self.pressed * 4 >= self.looks * 3;
-            self.close(now, lasted.as_secs_f64(), pressed, samples.take());
+            self.close(now, running, lasted.as_secs_f64(), samples.take());
+            self.begin(now, samples);
+        }
+    }
+
+    /// A call found no room. If that is because a probe waits for calls that do not end, the probe is given up.
+    pub(super) fn blocked(&mut self, now: Instant, samples: &Samples) {
+        if let Phase::Draining { give_up, .. } = self.phase
+            && now > give_up
+        {
+            self.pause = PAUSES[1];
+            self.rest(now);
             self.begin(now, samples);
         }
     }
@@ -141,12 +142,12 @@ impl Estimate {
     fn begin(&mut self, now: Instant, samples: &Samples) {
         samples.take();
         self.since = Some(now);
-        self.looks = 0;
-        self.pressed = 0;
     }
 
-    fn close(&mut self, now: Instant, seconds: f64, pressed: bool, sum: Sum) {
+    fn close(&mut self, now: Instant, running: u32, seconds: f64, sum: Sum) {
         let calls = f64::from(sum.calls);
+        // Little's law: the times of the calls in a second are how many were in flight.
+        let pressed = sum.seconds / seconds >= PRESSED * f64::from(self.effective());
         let mean = sum.seconds / calls;
         let expired = |seen: Instant| now.saturating_duration_since(seen) > LOWEST_LASTS;
         let standing = pressed && matches!(self.phase, Phase::Steady { .. });
@@ -155,7 +156,7 @@ impl Estimate {
         }
         self.pace = if pressed { Duration::from_secs_f64(seconds / calls) } else { Duration::ZERO };
         match self.phase {
-            Phase::Steady { probe_at } if pressed => self.measured(now, probe_at, (calls, seconds)),
+            Phase::Steady { probe_at } if pressed => self.measured(now, running, probe_at, (calls, seconds)),
             // The limit was not what bounded the rate: nothing follows for it.
             Phase::Steady { .. } => self.base = (0.0, 0.0),
             Phase::Probing { to } => {
@@ -169,14 +170,17 @@ impl Estimate {
     }
 
     /// A window at the limit and under pressure: perhaps it is time for a probe.
-    fn measured(&mut self, now: Instant, probe_at: Option<Instant>, window: (f64, f64)) {
+    fn measured(&mut self, now: Instant, running: u32, probe_at: Option<Instant>, window: (f64, f64)) {
         self.base = (self.base.0 + window.0, self.base.1 + window.1);
         let probe_at = probe_at.unwrap_or(now + self.pause);
         self.phase = Phase::Steady { probe_at: Some(probe_at) };
-        if now < probe_at || self.base.0 < f64::from(ENOUGH_PROBED).min(FEW.into()) || self.is_fixed() {
+        let measured = self.base.0 >= ENOUGH_PROBED.into() || self.base.1 >= LONG_WINDOW.as_secs_f64();
+        if now < probe_at || !measured || self.is_fixed() {
             return;
         }
-        self.phase = Phase::Draining { to: self.level(), began: now };
+        let to = self.level();
+        let give_up = now + DRAIN + self.pace.saturating_mul(2 * running.saturating_sub(to));
+        self.phase = Phase::Draining { to, give_up };
     }
 
     /// At how many calls to probe.

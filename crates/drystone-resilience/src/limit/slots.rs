@@ -56,10 +56,21 @@ impl Limit {
     }
 
     /// Learns. `running` includes the call that has just ended.
-    pub(crate) fn look(&self, now: Instant, running: u32, waiting: u32) {
+    pub(crate) fn look(&self, now: Instant, running: u32) {
         // Who finds it locked leaves it: another one looks, eight calls later.
         let Ok(mut estimate) = self.estimate.try_lock() else { return };
-        estimate.look(now, running, waiting, &self.samples);
+        estimate.look(now, running, &self.samples);
+        self.publish(&estimate);
+    }
+
+    /// A call found no room.
+    pub(crate) fn blocked(&self, now: Instant) {
+        // Only a probe that waits has to know.
+        if self.effective() == self.learned() {
+            return;
+        }
+        let Ok(mut estimate) = self.estimate.try_lock() else { return };
+        estimate.blocked(now, &self.samples);
         self.publish(&estimate);
     }
 
@@ -95,13 +106,14 @@ impl AdaptiveLimit {
         Self { limit: Limit::new(config), in_flight: AtomicU32::new(0), refused: AtomicU64::new(0) }
     }
 
-    /// A place, or none when the limit is reached. Takes no lock and no time.
-    pub fn enter(&self) -> Option<LimitSlot<'_>> {
+    /// A place, or none when the limit is reached.
+    pub fn enter(&self, now: Instant) -> Option<LimitSlot<'_>> {
         let limit = self.limit.effective();
         let room = |taken: u32| (taken < limit).then(|| taken + 1);
         if self.in_flight.fetch_update(Ordering::Acquire, Ordering::Relaxed, room).is_ok() {
             return Some(LimitSlot(self));
         }
+        self.limit.blocked(now);
         self.refused.fetch_add(1, Ordering::Relaxed);
         None
     }
@@ -146,7 +158,7 @@ impl LimitSlot<'_> {
     /// The call did its work: it took so long and ended `now`. The limit learns from it; from a call whose place is only dropped it learns nothing.
     pub fn done(self, took: Duration, now: Instant) {
         if self.0.limit.sample(took) {
-            self.0.limit.look(now, self.0.in_flight(), 0);
+            self.0.limit.look(now, self.0.in_flight());
         }
     }
 }

@@ -9,7 +9,7 @@ use drystone_resilience::{AdaptiveLimit, LimitConfig, LimitSlot, Random as _, Se
 use tokio::time::Instant;
 
 /// How the callee works.
-pub enum Work {
+pub(crate) enum Work {
     /// So many at once, each for `seconds`; the others wait for their turn.
     Workers { count: usize, seconds: f64, spread: Spread },
     /// All that have gathered share one commit, which takes `fixed` seconds and `each` for every one of them.
@@ -18,27 +18,27 @@ pub enum Work {
 
 /// How service times vary.
 #[derive(Clone, Copy, Debug)]
-pub enum Spread {
+pub(crate) enum Spread {
     None,
     Exponential,
 }
 
 /// A callee under load.
-pub struct System {
-    pub seed: u64,
-    pub config: LimitConfig,
-    pub work: Work,
+pub(crate) struct System {
+    pub(crate) seed: u64,
+    pub(crate) config: LimitConfig,
+    pub(crate) work: Work,
     /// Calls a second; beyond the limit they are refused.
-    pub offered: f64,
+    pub(crate) offered: f64,
     /// By how much longer everything takes.
-    pub slower: fn(f64) -> f64,
+    pub(crate) slower: fn(f64) -> f64,
     /// When nothing moves.
-    pub hangs: Range<f64>,
+    pub(crate) hangs: Range<f64>,
 }
 
 impl System {
     /// A callee offered `offered` calls a second, under the default bounds but a minimum of one.
-    pub fn new(seed: u64, work: Work, offered: f64) -> Self {
+    pub(crate) fn new(seed: u64, work: Work, offered: f64) -> Self {
         let config = LimitConfig { min: 1, ..LimitConfig::default() };
         Self { seed, config, work, offered, slower: |_| 1.0, hangs: 0.0..0.0 }
     }
@@ -46,19 +46,19 @@ impl System {
 
 /// What was seen: one entry for every 100 ms.
 #[derive(Default)]
-pub struct Seen {
-    pub limits: Vec<u32>,
-    pub ended: Vec<u32>,
+pub(crate) struct Seen {
+    pub(crate) limits: Vec<u32>,
+    pub(crate) ended: Vec<u32>,
 }
 
 impl Seen {
     /// The mean limit in a range of seconds.
-    pub fn limit(&self, seconds: Range<usize>) -> f64 {
+    pub(crate) fn limit(&self, seconds: Range<usize>) -> f64 {
         mean(&self.limits[seconds.start * 10..seconds.end * 10])
     }
 
     /// The calls that ended a second, in a range of seconds.
-    pub fn rate(&self, seconds: Range<usize>) -> f64 {
+    pub(crate) fn rate(&self, seconds: Range<usize>) -> f64 {
         10.0 * mean(&self.ended[seconds.start * 10..seconds.end * 10])
     }
 }
@@ -89,7 +89,7 @@ struct Running<'a> {
 }
 
 /// Runs the system for so many seconds.
-pub fn run(system: &System, seconds: u32) -> Seen {
+pub(crate) fn run(system: &System, seconds: u32) -> Seen {
     let limit = AdaptiveLimit::new(system.config);
     let mut running = Running {
         system,
@@ -129,7 +129,7 @@ impl Running<'_> {
         let now = nanos as f64 / 1e9;
         match event {
             Event::Arrives => {
-                if let Some(slot) = self.limit.enter() {
+                if let Some(slot) = self.limit.enter(self.origin + Duration::from_nanos(nanos)) {
                     self.numbers += 1;
                     self.slots.insert(self.numbers, (nanos, slot));
                     self.waiting.push_back(self.numbers);

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use self::config::{BreakerConfig, Window};
 use self::gate::Breaker;
-use self::report::{Change, State};
-use crate::explore;
+use self::report::{Change, Counts, State};
+use self::window::{Counting, Ended};
+use crate::{explore, explore_within};
 
 #[path = "../../src/breaker/config.rs"]
 mod config;
@@ -88,7 +89,7 @@ fn a_call_of_an_earlier_generation_counts_for_nothing() {
     let now = Instant::now();
     let later = now + Duration::from_secs(1);
     for window in WINDOWS {
-        explore(move || {
+        explore_within(2, move || {
             let breaker = Arc::new(Breaker::new(BreakerConfig { minimum_calls: 1, ..config(window) }));
             let early = {
                 let breaker = Arc::clone(&breaker);
@@ -108,8 +109,26 @@ fn a_call_of_an_earlier_generation_counts_for_nothing() {
             let before_outage = early.join().expect("joins");
             if before_outage && breaker.stats().opened > 0 && breaker.stats().state == State::Closed {
                 let counts = breaker.counts(later + Duration::from_secs(1));
-                assert_eq!(counts, report::Counts::default(), "{window:?}");
+                assert_eq!(counts, Counts::default(), "{window:?}");
             }
+        });
+    }
+}
+
+/// A count of an earlier generation and one of a later meet: the later is seen, whichever comes first.
+#[test]
+fn a_late_count_does_not_hide_one_of_a_later_generation() {
+    let now = Instant::now();
+    for window in [Window::Time(Duration::from_secs(10)), Window::Calls(1)] {
+        explore(move || {
+            let counting = Arc::new(Counting::new(window));
+            let late = {
+                let counting = Arc::clone(&counting);
+                thread::spawn(move || counting.record(1, now, Ended { failed: true, slow: false }))
+            };
+            counting.record(2, now, Ended { failed: false, slow: true });
+            late.join().expect("joins");
+            assert_eq!(counting.counts(2, now), Counts { calls: 1, failed: 0, slow: 1 }, "{window:?}");
         });
     }
 }

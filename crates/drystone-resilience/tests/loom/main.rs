@@ -20,7 +20,12 @@ mod sync {
 
 /// Runs `model` under every order of its threads with at most three switches that none of them asked for. Fewer than all, but a defect that needs four has not been seen.
 fn explore(model: impl Fn() + Sync + Send + 'static) {
+    explore_within(3, model);
+}
+
+/// The same with at most `switches`, for a model that is long.
+fn explore_within(switches: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(switches);
     builder.check(model);
 }

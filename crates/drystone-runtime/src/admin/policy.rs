@@ -24,7 +24,12 @@ async fn policy(State(admin): Shared) -> Response {
 
 async fn reload(State(admin): Shared) -> Response {
     // The mistake is one of the settings, whose place it names.
-    answer(admin.policies.reload_and_say().map_err(|error| Error::failed_precondition(format!("nothing has changed: {error}"))))
+    answer(
+        admin
+            .policies
+            .reload_and_say()
+            .map_err(|error| Error::failed_precondition(format!("nothing has changed: {error}"))),
+    )
 }
 
 /// The command's side.

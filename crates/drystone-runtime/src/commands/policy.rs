@@ -102,10 +102,13 @@ fn failed(command: &str, peer: &Peer, error: &Error) -> StartError {
 /// Leaves what a name means: a calling module, a contract, or an edge.
 fn only(reports: &mut Vec<PolicyReport>, name: &str) -> Result<(), StartError> {
     let tidy = |text: &str| text.split_whitespace().collect::<String>();
-    let mut known: Vec<String> = reports.iter().flat_map(|report| &report.edges).map(|edge| edge.from.clone()).collect();
+    let mut known: Vec<String> =
+        reports.iter().flat_map(|report| &report.edges).map(|edge| edge.from.clone()).collect();
     for report in reports.iter_mut() {
         report.edges.retain(|edge| {
-            edge.from == name || edge.contract == name || tidy(&format!("{}->{}", edge.from, edge.contract)) == tidy(name)
+            edge.from == name
+                || edge.contract == name
+                || tidy(&format!("{}->{}", edge.from, edge.contract)) == tidy(name)
         });
         report.served.retain(|served| served.contract == name);
     }

@@ -64,7 +64,8 @@ struct RateDraft {
 impl Default for Calling {
     /// What holds for a method whose contract says nothing.
     fn default() -> Self {
-        let Policy { timeout, deadline, retry, breaker, bulkhead, rate: _, coalesce: _ } = Policy::of(&NOTHING_SAID);
+        let Policy { timeout, deadline, retry, breaker, bulkhead, rate: _, coalesce: _ } =
+            Policy::of(&NOTHING_SAID);
         Self {
             timeout,
             deadline,
@@ -136,10 +137,13 @@ impl Calling {
         all.push(("breaker", "true".to_owned()));
         all.push(("breaker.errors", shown_share(breaker.errors_percent / 100.0)));
         all.push(("breaker.minimum", breaker.minimum_calls.to_string()));
-        all.push(("breaker.window", match breaker.window {
-            Window::Calls(calls) => calls.to_string(),
-            Window::Time(time) => shown_time(time),
-        }));
+        all.push((
+            "breaker.window",
+            match breaker.window {
+                Window::Calls(calls) => calls.to_string(),
+                Window::Time(time) => shown_time(time),
+            },
+        ));
         all.push(("breaker.reset", shown_time(breaker.reset)));
         all.push(("breaker.probes", breaker.probes.to_string()));
         all.extend(breaker.timeout.map(|timeout| ("breaker.timeout", shown_time(timeout))));
@@ -162,10 +166,31 @@ impl Draft for Calling {
     type Policy = Policy;
 
     const KEYS: &'static [&'static str] = &[
-        "timeout", "deadline.margin", "deadline.floor", "retry", "retry.attempts", "retry.base", "retry.cap",
-        "retry.budget", "retry.floor", "breaker", "breaker.timeout", "breaker.errors", "breaker.reset",
-        "breaker.window", "breaker.minimum", "breaker.slow", "breaker.slow_calls", "breaker.probes",
-        "bulkhead", "rate", "rate.per_second", "rate.burst", "rate.by", "coalesce", "coalesce.ttl",
+        "timeout",
+        "deadline.margin",
+        "deadline.floor",
+        "retry",
+        "retry.attempts",
+        "retry.base",
+        "retry.cap",
+        "retry.budget",
+        "retry.floor",
+        "breaker",
+        "breaker.timeout",
+        "breaker.errors",
+        "breaker.reset",
+        "breaker.window",
+        "breaker.minimum",
+        "breaker.slow",
+        "breaker.slow_calls",
+        "breaker.probes",
+        "bulkhead",
+        "rate",
+        "rate.per_second",
+        "rate.burst",
+        "rate.by",
+        "coalesce",
+        "coalesce.ttl",
     ];
 
     fn set(&mut self, key: &str, value: &Value) -> Option<Read<()>> {
@@ -193,6 +218,10 @@ impl Draft for Calling {
             "coalesce.ttl" => self.coalesce.put(ttl(value), |coalesce, ttl| coalesce.ttl = ttl),
             _ => return None,
         })
+    }
+
+    fn covers(_: &str, _: &Value) -> &'static [&'static str] {
+        &[]
     }
 
     fn shown(&self) -> Vec<(&'static str, String)> {
@@ -239,11 +268,19 @@ impl Draft for Calling {
             && retry.backoff.base > retry.backoff.cap
         {
             let (base, cap) = (shown_time(retry.backoff.base), shown_time(retry.backoff.cap));
-            return Err(("retry", format!("the pause begins at {base}, beyond the longest of {cap}; set cap to {base} at least")));
+            return Err((
+                "retry",
+                format!(
+                    "the pause begins at {base}, beyond the longest of {cap}; set cap to {base} at least"
+                ),
+            ));
         }
         let rate = self.rate.get().map(|rate| {
             let config = rate.config().ok_or_else(|| {
-                ("rate", "a rate says how many calls a second; set rate.per_second, or rate = false".to_owned())
+                (
+                    "rate",
+                    "a rate says how many calls a second; set rate.per_second, or rate = false".to_owned(),
+                )
             })?;
             Ok(RatePolicy { config, by: rate.by })
         });
@@ -263,7 +300,11 @@ impl RateDraft {
     /// The rate; calls of one second may come at once unless that is set too.
     fn config(&self) -> Option<RateConfig> {
         let per_second = self.per_second?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float's cast stops at the bounds")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float's cast stops at the bounds"
+        )]
         let burst = self.burst.unwrap_or((per_second.ceil() as u32).max(1));
         Some(RateConfig { per_second, burst })
     }

@@ -18,6 +18,9 @@ pub(super) trait Draft: Clone {
     /// What is wrong with the value, and what would be right.
     fn set(&mut self, key: &str, value: &Value) -> Option<Read<()>>;
 
+    /// The further settings that a value of this one sets.
+    fn covers(key: &str, value: &Value) -> &'static [&'static str];
+
     /// The values that hold, as settings write them.
     fn shown(&self) -> Vec<(&'static str, String)>;
 

@@ -66,7 +66,9 @@ impl<D: Draft> Laid<D> {
             let was = part.map(|part| self.is_off(part));
             try_set(&mut self.draft, key, value)
                 .map_err(|problem| StartError::Settings { place: origin.to_string(), problem })?;
-            self.note(key, origin);
+            for key in D::covers(key, value).iter().copied().chain([key.as_str()]) {
+                self.note(key, origin);
+            }
             if let (Some(part), Some(true)) = (part, was) {
                 self.note(part, origin);
             }
@@ -111,7 +113,8 @@ impl<D: Draft> Laid<D> {
     }
 
     fn places(&self, part: &str) -> String {
-        let of_part = |key: &str| key.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let of_part =
+            |key: &str| key.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         let mut places: Vec<&str> =
             self.from.iter().filter(|(key, _)| of_part(key)).map(|(_, from)| from.as_str()).collect();
         places.dedup();
@@ -124,5 +127,7 @@ impl<D: Draft> Laid<D> {
 /// # Errors
 /// What is wrong with the name or with the value.
 pub(super) fn try_set<D: Draft>(draft: &mut D, key: &str, value: &Value) -> Result<(), String> {
-    draft.set(key, value).unwrap_or_else(|| Err(format!("there is no such setting{}", hint(key, "settings", D::KEYS))))
+    draft
+        .set(key, value)
+        .unwrap_or_else(|| Err(format!("there is no such setting{}", hint(key, "settings", D::KEYS))))
 }

@@ -47,10 +47,10 @@ impl Levels {
     pub(super) fn of_serving(settings: &Settings, known: &Known) -> Result<Self, StartError> {
         Self::read(settings, "serving", known, |scope, entry| {
             match scope {
-                Scope::Edge(..) | Scope::EdgeMethod(..) => Err(
-                    "a method is served to all its callers alike; set it for the contract or the method"
-                        .to_owned(),
-                ),
+                Scope::Edge(..) | Scope::EdgeMethod(..) => {
+                    Err("a method is served to all its callers alike; set it for the contract or the method"
+                        .to_owned())
+                }
                 Scope::Contract(_) | Scope::Method(..) if entry.key.starts_with("tenants.") => {
                     Err("a tenant has one weight; set it in [serving.tenants]".to_owned())
                 }
@@ -115,10 +115,7 @@ impl Levels {
     ///
     /// # Errors
     /// Values that do not go together, with their places.
-    pub(super) fn serving(
-        &self,
-        method: &'static MethodInfo,
-    ) -> Result<Effective<ServePolicy>, StartError> {
+    pub(super) fn serving(&self, method: &'static MethodInfo) -> Result<Effective<ServePolicy>, StartError> {
         let mut laid = Laid::over(Serving::default());
         let (contract, index) = (method.contract, method.index);
         for scope in [Scope::All, Scope::Contract(contract), Scope::Method(contract, index)] {

@@ -50,7 +50,12 @@ impl LivePolicies {
     ///
     /// # Errors
     /// If the settings do not fit.
-    pub(crate) fn new(app: &App, process: &str, settings: &Settings, known: Known) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        app: &App,
+        process: &str,
+        settings: &Settings,
+        known: Known,
+    ) -> Result<Self, StartError> {
         let policies = Policies::read(settings, &known)?;
         let now = Now { settings: settings.clone(), policies, channels: Vec::new(), served: Vec::new() };
         let (app, process, started) = (app.clone(), process.to_owned(), settings.clone());
@@ -109,7 +114,12 @@ impl LivePolicies {
     }
 
     /// Has writes remembered, everywhere before anywhere a read shares a call; where none does, nobody pays for it.
-    fn share_writes(&self, policies: &Policies, channels: &[Arc<dyn AnyChannel>], served: &[Arc<dyn Dispatch>]) {
+    fn share_writes(
+        &self,
+        policies: &Policies,
+        channels: &[Arc<dyn AnyChannel>],
+        served: &[Arc<dyn Dispatch>],
+    ) {
         if policies.any_coalesce() {
             channels.iter().for_each(|channel| channel.share_writes(&self.writes));
             served.iter().for_each(|served| served.share_writes(&self.writes));
@@ -120,7 +130,9 @@ impl LivePolicies {
     pub(crate) fn reload_and_say(&self) -> Result<Reloaded, StartError> {
         let outcome = self.reload();
         match &outcome {
-            Ok(reloaded) => tracing::info!(target: "drystone::policy", "the settings were read again: {reloaded}"),
+            Ok(reloaded) => {
+                tracing::info!(target: "drystone::policy", "the settings were read again: {reloaded}")
+            }
             Err(error) => tracing::error!(
                 target: "drystone::policy", "the settings were read again and do not fit; nothing has changed: {error}"
             ),
@@ -163,7 +175,9 @@ fn is_live(path: &str) -> bool {
 /// The settings that differ, as they are now.
 fn differences(new: &Settings, old: &Settings, which: fn(&str) -> bool) -> Vec<String> {
     let paths = new.differing(old).into_iter().filter(|path| which(path));
-    paths.map(|path| new.describe_one(&path).unwrap_or_else(|| format!("{path} is not set any more"))).collect()
+    paths
+        .map(|path| new.describe_one(&path).unwrap_or_else(|| format!("{path} is not set any more")))
+        .collect()
 }
 
 impl fmt::Display for Reloaded {

@@ -4,7 +4,7 @@
 pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let by_distance = known.into_iter().map(|known| (distance(name, known), known));
     let (distance, nearest) = by_distance.min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + name.chars().count() / 4).then_some(nearest)
+    (distance <= 1 + name.chars().count() / 3).then_some(nearest)
 }
 
 /// `; did you mean ...?` where a known name is near, and otherwise all of them.
@@ -39,7 +39,9 @@ mod tests {
     #[test]
     fn a_slip_is_found_and_another_word_is_not() {
         let known = ["timeout", "retry", "breaker"];
-        for (name, meant) in [("timout", "timeout"), ("retries", "retry"), ("braeker", "breaker"), ("retry", "retry")] {
+        for (name, meant) in
+            [("timout", "timeout"), ("retries", "retry"), ("braeker", "breaker"), ("retry", "retry")]
+        {
             assert_eq!(nearest(name, known), Some(meant), "{name}");
         }
         assert_eq!(nearest("bulkhead", known), None);

@@ -75,9 +75,11 @@ pub(crate) struct AdmissionLive {
 impl PolicyReport {
     /// What the settings alone say.
     pub(crate) fn of_settings(policies: &Policies) -> Self {
-        let edges = policies.edges.iter().map(|edge| EdgeReport::of(&edge.from, edge.contract, &edge.methods, &[]));
+        let edges =
+            policies.edges.iter().map(|edge| EdgeReport::of(&edge.from, edge.contract, &edge.methods, &[]));
         let served = policies.served.iter();
-        let served = served.map(|served| ServedReport::of(&served.module, served.contract, &served.methods, &[]));
+        let served =
+            served.map(|served| ServedReport::of(&served.module, served.contract, &served.methods, &[]));
         Self { process: None, edges: edges.collect(), served: served.collect() }
     }
 

@@ -106,10 +106,10 @@ impl Known {
     }
 
     fn edge(&self, name: &str) -> Result<Scope, String> {
-        let (from, to) = name
-            .split_once("->")
-            .map(|(from, to)| (from.trim(), to.trim()))
-            .ok_or_else(|| format!("{name} is no edge; write it as module -> contract, or module -> contract/Method"))?;
+        let (from, to) =
+            name.split_once("->").map(|(from, to)| (from.trim(), to.trim())).ok_or_else(|| {
+                format!("{name} is no edge; write it as module -> contract, or module -> contract/Method")
+            })?;
         let callers = self.edges.iter().map(|(from, _)| &**from);
         if !callers.clone().any(|caller| caller == from) {
             let mut names: Vec<&str> = callers.collect();
@@ -122,10 +122,13 @@ impl Known {
         };
         let contract = self.contract(contract)?.name;
         let mut called = self.edges.iter().filter(|(caller, _)| **caller == *from);
-        let from = called.clone().find(|(_, called)| called.name == contract).map(|(from, _)| from).ok_or_else(|| {
-            let names: Vec<&str> = called.by_ref().map(|(_, called)| called.name).collect();
-            format!("{from} does not call {contract}; it calls {}", names.join(", "))
-        })?;
+        let from =
+            called.clone().find(|(_, called)| called.name == contract).map(|(from, _)| from).ok_or_else(
+                || {
+                    let names: Vec<&str> = called.by_ref().map(|(_, called)| called.name).collect();
+                    format!("{from} does not call {contract}; it calls {}", names.join(", "))
+                },
+            )?;
         Ok(match method {
             Some(method) => Scope::EdgeMethod(Arc::clone(from), contract, method.index),
             None => Scope::Edge(Arc::clone(from), contract),

@@ -14,30 +14,45 @@ use super::value::{Read, count, shown_time, some_time};
 #[derive(Clone, Debug)]
 pub(super) struct Serving {
     admission: Part<AdmissionConfig>,
+    /// Whether the limit was given as one number.
+    fixed: bool,
     tenants: BTreeMap<TenantId, u32>,
 }
 
 impl Serving {
     /// The weights of tenants, as settings write them.
     pub(super) fn shown_tenants(&self) -> Vec<(String, String)> {
-        self.tenants.iter().map(|(tenant, weight)| (format!("tenants.{tenant}"), weight.to_string())).collect()
+        self.tenants
+            .iter()
+            .map(|(tenant, weight)| (format!("tenants.{tenant}"), weight.to_string()))
+            .collect()
     }
 }
 
 impl Default for Serving {
     fn default() -> Self {
         let ServePolicy { admission, tenants } = ServePolicy::default();
-        Self { admission: admission.map_or_else(|| Part::off(AdmissionConfig::default()), Part::on), tenants }
+        let admission = admission.map_or_else(|| Part::off(AdmissionConfig::default()), Part::on);
+        Self { admission, fixed: false, tenants }
     }
 }
 
-/// A limit by one value: a number that stays as it is, or none.
-fn limit(admission: &mut Part<AdmissionConfig>, value: &Value) -> Read<()> {
-    if value.is_integer() {
-        let fixed = |fixed| LimitConfig { min: fixed, initial: fixed, max: fixed };
-        admission.put(count(value, 1), |admission, number| admission.limit = fixed(number))
-    } else {
-        admission.turn(value)
+/// What a limit by one number sets.
+const LIMITS: &[&str] = &["limit.min", "limit.initial", "limit.max"];
+
+impl Serving {
+    /// A limit by one value: a number that stays as it is, or none.
+    fn limit(&mut self, value: &Value) -> Read<()> {
+        if !value.is_integer() {
+            return self.admission.turn(value);
+        }
+        self.fixed = true;
+        self.admission.put(count(value, 1), |admission, limit| admission.limit = LimitConfig::fixed(limit))
+    }
+
+    fn part_of_limit(&mut self, value: &Value, put: impl FnOnce(&mut LimitConfig, u32)) -> Read<()> {
+        self.fixed = false;
+        self.admission.put(count(value, 1), |admission, number| put(&mut admission.limit, number))
     }
 }
 
@@ -45,30 +60,39 @@ impl Draft for Serving {
     type Policy = ServePolicy;
 
     const KEYS: &'static [&'static str] = &[
-        "limit", "limit.min", "limit.initial", "limit.max", "queue.target", "queue.interval", "queue.length",
+        "limit",
+        "limit.min",
+        "limit.initial",
+        "limit.max",
+        "queue.target",
+        "queue.interval",
+        "queue.length",
     ];
 
     fn set(&mut self, key: &str, value: &Value) -> Option<Read<()>> {
-        let Self { admission, tenants } = self;
         // The queue alone does not turn a limit on.
-        let queue = &mut admission.with.queue;
+        let queue = &mut self.admission.with.queue;
         Some(match key {
-            "limit" => limit(admission, value),
-            "limit.min" => admission.put(count(value, 1), |admission, min| admission.limit.min = min),
-            "limit.initial" => admission.put(count(value, 1), |admission, first| admission.limit.initial = first),
-            "limit.max" => admission.put(count(value, 1), |admission, max| admission.limit.max = max),
+            "limit" => self.limit(value),
+            "limit.min" => self.part_of_limit(value, |limit, min| limit.min = min),
+            "limit.initial" => self.part_of_limit(value, |limit, initial| limit.initial = initial),
+            "limit.max" => self.part_of_limit(value, |limit, max| limit.max = max),
             "queue.target" => some_time(value).map(|target| queue.target = target),
             "queue.interval" => some_time(value).map(|interval| queue.interval = interval),
             "queue.length" => count(value, 0).map(|length| queue.length = length),
-            _ => return key.strip_prefix("tenants.").map(|tenant| weight(tenants, tenant, value)),
+            _ => return key.strip_prefix("tenants.").map(|tenant| weight(&mut self.tenants, tenant, value)),
         })
+    }
+
+    fn covers(key: &str, value: &Value) -> &'static [&'static str] {
+        if key == "limit" && value.is_integer() { LIMITS } else { &[] }
     }
 
     fn shown(&self) -> Vec<(&'static str, String)> {
         let Some(AdmissionConfig { limit, queue }) = self.admission.get() else {
             return vec![("limit", "false".to_owned())];
         };
-        let mut all = if limit.min == limit.max {
+        let mut all = if self.fixed {
             vec![("limit", limit.max.to_string())]
         } else {
             vec![
@@ -88,7 +112,10 @@ impl Draft for Serving {
         if let Some(AdmissionConfig { limit: LimitConfig { min, initial, max }, .. }) = &admission
             && !(min <= initial && initial <= max)
         {
-            return Err(("limit", format!("min {min}, initial {initial} and max {max} do not rise; set them so that they do")));
+            return Err((
+                "limit",
+                format!("min {min}, initial {initial} and max {max} do not rise; set them so that they do"),
+            ));
         }
         Ok(ServePolicy { admission, tenants: self.tenants.clone() })
     }

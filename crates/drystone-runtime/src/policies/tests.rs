@@ -57,11 +57,7 @@ fn known() -> Known {
     let name = |name: &str| Arc::<str>::from(name);
     Known {
         contracts: vec![(name("payments"), &PAYMENTS), (name("users"), &USERS)],
-        edges: vec![
-            (name("gateway"), &PAYMENTS),
-            (name("gateway"), &USERS),
-            (name("orders"), &PAYMENTS),
-        ],
+        edges: vec![(name("gateway"), &PAYMENTS), (name("gateway"), &USERS), (name("orders"), &PAYMENTS)],
     }
 }
 
@@ -102,7 +98,9 @@ fn pair(value: &str, from: &str) -> (String, String) {
 #[test]
 fn without_settings_what_is_built_in_and_what_the_contract_says_holds() {
     let policies = read("").unwrap();
-    for (from, methods) in [("gateway", &[CHARGE, GET_CHARGE, GET_USER][..]), ("orders", &[CHARGE, GET_CHARGE])] {
+    for (from, methods) in
+        [("gateway", &[CHARGE, GET_CHARGE, GET_USER][..]), ("orders", &[CHARGE, GET_CHARGE])]
+    {
         for name in methods {
             let (contract, method) = name.split_once('/').unwrap();
             let edge = policies.edge(from, contract).unwrap();
@@ -117,7 +115,12 @@ fn without_settings_what_is_built_in_and_what_the_contract_says_holds() {
     assert_eq!(value(&policies, "orders", GET_CHARGE, "coalesce"), pair("true", proto));
     assert_eq!(value(&policies, "orders", CHARGE, "coalesce"), pair("false", "built in"));
     assert_eq!(value(&policies, "gateway", GET_USER, "retry.attempts"), pair("3", "built in"));
-    assert!(policies.served.iter().all(|served| served.methods.iter().all(|m| m.policy == ServePolicy::default())));
+    assert!(
+        policies
+            .served
+            .iter()
+            .all(|served| served.methods.iter().all(|m| m.policy == ServePolicy::default()))
+    );
 }
 
 #[test]
@@ -169,7 +172,8 @@ fn the_values_of_a_part_are_set_one_by_one_and_a_part_that_is_off_keeps_them() {
     assert_eq!(of("orders", CHARGE, "retry.base"), pair("7ms", "c:2"));
     assert_eq!(of("orders", CHARGE, "breaker"), pair("true", "c:3"));
     assert_eq!(of("orders", CHARGE, "breaker.errors"), pair("40%", "a:3"));
-    let trio = drystone_resilience::BreakerConfig::trio(Duration::from_secs(3), 40.0, Duration::from_secs(30));
+    let trio =
+        drystone_resilience::BreakerConfig::trio(Duration::from_secs(3), 40.0, Duration::from_secs(30));
     assert_eq!(policies.edge("orders", PAYMENTS.name).unwrap().methods[0].policy.breaker, Some(trio));
 }
 
@@ -179,8 +183,12 @@ fn what_holds_for_all_shares_reads_and_no_writes() {
     assert_eq!(value(&policies, "gateway", GET_USER, "coalesce.ttl"), pair("1s", "f:2"));
     assert_eq!(value(&policies, "gateway", CHARGE, "coalesce"), pair("false", "built in"));
     // The contract says that reads may be shared while they are under way; how long to keep them it leaves to what holds for all.
-    assert_eq!(value(&policies, "gateway", GET_CHARGE, "coalesce"), pair("true", "the method's options in its .proto"));
-    let policies = read("[calls.method.\"shop.payments.v1.Payments/GetCharge\"]\ncoalesce = false\n").unwrap();
+    assert_eq!(
+        value(&policies, "gateway", GET_CHARGE, "coalesce"),
+        pair("true", "the method's options in its .proto")
+    );
+    let policies =
+        read("[calls.method.\"shop.payments.v1.Payments/GetCharge\"]\ncoalesce = false\n").unwrap();
     assert_eq!(value(&policies, "orders", GET_CHARGE, "coalesce"), pair("false", "f:2"));
 }
 

@@ -37,7 +37,8 @@ pub(super) fn maybe_time(value: &Value) -> Read<Option<Duration>> {
 
 /// A share of the whole, from 0 to 1: `50%` or 0.5.
 pub(super) fn share(value: &Value) -> Read<f64> {
-    let wrong = || format!("{value} is not a share; write a percentage as in \"50%\", or a number from 0 to 1");
+    let wrong =
+        || format!("{value} is not a share; write a percentage as in \"50%\", or a number from 0 to 1");
     let share = match value {
         Value::String(text) => {
             let number: f64 = text.strip_suffix('%').and_then(|n| n.trim().parse().ok()).ok_or_else(wrong)?;
@@ -54,9 +55,9 @@ pub(super) fn share(value: &Value) -> Read<f64> {
 /// A whole number that is not less than `least`.
 pub(super) fn count(value: &Value, least: u32) -> Read<u32> {
     let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
-    number.filter(|number| *number >= least).ok_or_else(|| {
-        format!("{value} is not a count; write a whole number from {least} to {}", u32::MAX)
-    })
+    number
+        .filter(|number| *number >= least)
+        .ok_or_else(|| format!("{value} is not a count; write a whole number from {least} to {}", u32::MAX))
 }
 
 /// A rate in calls a second.
@@ -66,14 +67,16 @@ pub(super) fn per_second(value: &Value) -> Read<f64> {
         Value::Float(number) => Some(*number),
         _ => None,
     };
-    number.filter(|number| *number > 0.0 && number.is_finite()).ok_or_else(|| {
-        format!("{value} is not a rate; write the calls a second as a number above 0")
-    })
+    number
+        .filter(|number| *number > 0.0 && number.is_finite())
+        .ok_or_else(|| format!("{value} is not a rate; write the calls a second as a number above 0"))
 }
 
 /// Whether a part is on.
 pub(super) fn switch(value: &Value) -> Read<bool> {
-    value.as_bool().ok_or_else(|| format!("{value} stands where true, false or a table of its settings belongs"))
+    value
+        .as_bool()
+        .ok_or_else(|| format!("{value} stands where true, false or a table of its settings belongs"))
 }
 
 /// One of a few words.
@@ -125,7 +128,15 @@ mod tests {
             assert!(problem.contains("500ms"), "{problem}");
         }
         assert!(some_time(&"0s".into()).is_err());
-        for wrong in [Value::from("50"), "101%".into(), "-1%".into(), 1.5.into(), 2.into(), true.into(), f64::NAN.into()] {
+        for wrong in [
+            Value::from("50"),
+            "101%".into(),
+            "-1%".into(),
+            1.5.into(),
+            2.into(),
+            true.into(),
+            f64::NAN.into(),
+        ] {
             let problem = share(&wrong).unwrap_err();
             assert!(problem.contains("50%"), "{problem}");
         }

@@ -31,8 +31,8 @@ impl Rehearser {
         if let Some(faults) = running.faults() {
             let trace = Arc::clone(&self.trace);
             faults.witness(Arc::new(move |from: &str, method: &MethodInfo, answer: &Result<Reply>| {
-                let short = answer.as_ref().map(|reply| short(&reply.body)).map_err(Clone::clone);
-                trace.add(&format!("{from} -> {}: {}", method.path, Shown(&short)));
+                let body = answer.as_ref().map(|reply| short(&reply.body));
+                trace.add(&format!("{from} -> {}: {}", method.path, Shown(body.as_ref().map_err(|error| *error))));
             }));
             self.faults.borrow_mut().push(Arc::clone(faults));
         }
@@ -138,7 +138,13 @@ impl Rehearser {
             for tenant in store.tenants().list().await.unwrap_or_default() {
                 let mut dump = Vec::new();
                 let written = store.tenants().export(&tenant, &mut dump).await;
-                self.note(&format!("{module} of {tenant}: {}", Shown(&written.map(|_| String::from_utf8_lossy(&dump).into_owned()))));
+                match written {
+                    Ok(_) => {
+                        let lines = String::from_utf8_lossy(&dump);
+                        lines.lines().for_each(|line| self.note(&format!("{module} of {tenant}: {line}")));
+                    }
+                    Err(error) => self.note(&format!("{module} of {tenant} cannot be read: {}", error.message())),
+                }
             }
         }
     }

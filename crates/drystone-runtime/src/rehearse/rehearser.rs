@@ -138,11 +138,12 @@ impl Rehearser {
         let began = Instant::now();
         for attempt in 1_u32.. {
             let answer = self.asked(tenant, principal, key, &call).await;
-            self.note(&format!("{principal} of {tenant}, {key}, {attempt}: {}", Shown(&answer)));
+            self.note(&format!("{principal} of {tenant}, {key}, {attempt}: {}", Shown(answer.as_ref())));
             match answer {
                 Err(error) if is_open(&error) => {
                     if began.elapsed() > PATIENCE {
-                        let text = format!("{principal} of {tenant}, {key}, asked {attempt} times: {}", Shown(&Err::<R, _>(error.clone())));
+                        let last = Shown::<R>(Err(&error));
+                        let text = format!("{principal} of {tenant}, {key}, asked {attempt} times: {last}");
                         self.unsettled.borrow_mut().push(text);
                         return Err(error);
                     }
@@ -178,7 +179,8 @@ impl Rehearser {
 
     /// So many callers at the same time, each with its number.
     pub async fn at_once<R>(&self, callers: usize, each: impl AsyncFn(usize) -> R) -> Vec<R> {
-        join_all((0..callers).map(&each)).await
+        let each = &each;
+        join_all((0..callers).map(|caller| async move { each(caller).await })).await
     }
 
     /// Lets up to so many milliseconds pass.
@@ -202,7 +204,7 @@ fn restarting() -> Error {
 }
 
 /// An outcome on one line.
-pub(super) struct Shown<'a, R>(pub(super) &'a Result<R>);
+pub(super) struct Shown<'a, R>(pub(super) std::result::Result<&'a R, &'a Error>);
 
 impl<R: Debug> fmt::Display for Shown<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -80,8 +80,9 @@ impl RemoteModule {
     /// `UNAVAILABLE` if it does not, cannot be reached, or does not answer within `timeout`.
     pub async fn check(&self, contract: &str, timeout: Duration) -> Result<()> {
         let ask = async {
-            let asked = self.exchange(health::CHECK, &HeaderMap::new(), &health::request_for(contract), timeout);
-            asked.await.map_err(|failure| failure.error)
+            let (headers, question) = (HeaderMap::new(), health::request_for(contract));
+            let answer = self.exchange(health::CHECK, &headers, &question, CONNECT).await;
+            answer.map_err(|failure| failure.error)
         };
         let answer = tokio::time::timeout(timeout, ask).await.map_err(|_| {
             self.unreachable(&format!(

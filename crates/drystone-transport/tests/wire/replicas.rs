@@ -248,9 +248,10 @@ async fn relay(listener: TcpListener, to: String, silent: tokio::sync::watch::Re
         let (to, mut silent) = (to.clone(), silent.clone());
         tokio::spawn(async move {
             let mut far = TcpStream::connect(to).await.unwrap();
+            let silenced = async { drop(silent.wait_for(|silent| *silent).await) };
             tokio::select! {
                 _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                _ = silent.wait_for(|silent| *silent) => std::future::pending().await,
+                () = silenced => std::future::pending().await,
             }
         });
     }

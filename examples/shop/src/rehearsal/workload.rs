@@ -44,7 +44,7 @@ pub(super) async fn a_busy_day(callers: &Rehearser) -> Result<Books, NotSo> {
 /// The morning of one tenant: its users, and its stock. Gives the users' ids.
 async fn open(callers: &Rehearser, books: &Books, tenant: &'static str) -> Vec<String> {
     let mut users = Vec::new();
-    for name in ["Ada", "Bea"] {
+    for name in ["Bea", "Cleo"] {
         let request = CreateUserRequest { email: format!("{name}@example.com"), display_name: name.to_owned() };
         let made = callers
             .settled(tenant, "user:clerk", &format!("user-{name}"), async |cx| {

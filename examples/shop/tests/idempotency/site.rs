@@ -43,8 +43,8 @@ impl Site {
 
     async fn start_in(data: TempDir, shape: Shape, env: Vec<(String, String)>) -> Self {
         let args: &[&str] = match shape {
-            Shape::Split => &["up", "--topology", SPLIT],
-            Shape::Whole | Shape::Encoded => &["run"],
+            Shape::Split | Shape::SplitFaulty => &["up", "--topology", SPLIT],
+            Shape::Whole | Shape::Encoded | Shape::Faulty => &["run"],
         };
         let mut all: Vec<(&str, &str)> = vec![("DRYSTONE__TENANTS__CREATE", r#"["demo", "acme"]"#)];
         all.extend(env.iter().map(|(name, value)| (name.as_str(), value.as_str())));

@@ -18,8 +18,12 @@ pub(crate) enum Shape {
     Whole,
     /// One process, messages are encoded and decoded.
     Encoded,
+    /// One process, with the faults that the call stack absorbs between its modules.
+    Faulty,
     /// Four processes.
     Split,
+    /// Four processes, with the same faults on top of the wires between them.
+    SplitFaulty,
 }
 
 /// A running shop.
@@ -122,12 +126,14 @@ pub(crate) fn migrated_database() -> Database {
 
 fn launch(shape: Shape, database: Option<&Database>, data: &Path) -> (Program, String) {
     let args: &[&str] = match shape {
-        Shape::Whole | Shape::Encoded => &["run"],
-        Shape::Split => &["up", "--topology", SPLIT],
+        Shape::Whole | Shape::Encoded | Shape::Faulty => &["run"],
+        Shape::Split | Shape::SplitFaulty => &["up", "--topology", SPLIT],
     };
     let mut env = vec![("DRYSTONE__TENANTS__CREATE", r#"["demo", "acme"]"#)];
-    if shape == Shape::Encoded {
-        env.push(("DRYSTONE__CALLS__RUNNER", "encoded"));
+    match shape {
+        Shape::Encoded => env.push(("DRYSTONE__CALLS__RUNNER", "encoded")),
+        Shape::Faulty | Shape::SplitFaulty => env.push(("DRYSTONE__REHEARSAL__SEED", "7")),
+        Shape::Whole | Shape::Split => {}
     }
     env.extend(database.map(|database| ("DRYSTONE__STORE__URL", &*database.url)));
     let mut program = run(args, data, &env);

@@ -102,7 +102,8 @@ async fn an_open_breaker_does_not_wait_for_its_service() {
         let now = layer.clock.now();
         layer.breaker().enter(now).expect("is closed").failed(now);
     }
-    let call = service.ready().await.expect("is ready to refuse").call(());
+    assert!(futures_util::poll!(std::pin::pin!(service.ready())).is_ready(), "open, it is ready to refuse");
+    let call = service.call(());
     assert!(matches!(call.await, Err(BreakerError::Open(_))));
     // The breaker lets a probe through between readiness and call: then the call waits, instead of calling a service that is not ready.
     let mut call = service.ready().await.expect("is ready to refuse").call(());

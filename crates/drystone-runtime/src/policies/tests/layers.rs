@@ -41,8 +41,12 @@ fn said() -> impl Strategy<Value = Said> {
         1 => any::<bool>().prop_map(Retry::Switch),
         2 => (1..=99_u32).prop_map(Retry::Attempts),
     ];
-    (number(), number(), number(), retry)
-        .prop_map(|(timeout, bulkhead, errors, retry)| Said { timeout, bulkhead, errors, retry })
+    (number(), number(), number(), retry).prop_map(|(timeout, bulkhead, errors, retry)| Said {
+        timeout,
+        bulkhead,
+        errors,
+        retry,
+    })
 }
 
 fn text(file: &[Said]) -> String {

@@ -46,7 +46,8 @@ fn every_setting_takes_effect_and_shows_where_it_comes_from() {
         let text = format!("{beside}[calls.contract.\"shop.users.v1.Users\"]\n{key} = {text}\n");
         assert_eq!(value(&read(&text).unwrap(), "gateway", GET_USER, key).0, shown, "{key}");
     }
-    let tried = CALLS.iter().map(|(key, ..)| *key).chain(["rate", "rate.burst", "rate.by", "breaker.slow_calls"]);
+    let tried =
+        CALLS.iter().map(|(key, ..)| *key).chain(["rate", "rate.burst", "rate.by", "breaker.slow_calls"]);
     let mut tried: Vec<&str> = tried.collect();
     let mut keys = Calling::KEYS.to_vec();
     tried.sort_unstable();
@@ -58,10 +59,16 @@ fn every_setting_takes_effect_and_shows_where_it_comes_from() {
 fn what_turns_off_turns_off() {
     let policies = read("[calls]\nretry = false\nbreaker = false\nrate = false\ncoalesce = false\n").unwrap();
     let policy = &policies.edge("gateway", USERS.name).unwrap().methods[0].policy;
-    assert!(policy.retry.is_none() && policy.breaker.is_none() && policy.rate.is_none() && policy.coalesce.is_none());
+    assert!(
+        policy.retry.is_none()
+            && policy.breaker.is_none()
+            && policy.rate.is_none()
+            && policy.coalesce.is_none()
+    );
     let slow = "[calls]\nbreaker = { slow = \"1s\", timeout = \"2s\" }\n[calls.contract.\"shop.users.v1.Users\"]\nbreaker = { slow = false, timeout = false }\n";
     let policies = read(slow).unwrap();
-    let breaker = |contract| policies.edge("gateway", contract).unwrap().methods[0].policy.breaker.clone().unwrap();
+    let breaker =
+        |contract| policies.edge("gateway", contract).unwrap().methods[0].policy.breaker.clone().unwrap();
     assert!(breaker(PAYMENTS.name).slow.is_some() && breaker(PAYMENTS.name).timeout.is_some());
     assert!(breaker(USERS.name).slow.is_none() && breaker(USERS.name).timeout.is_none());
 }
@@ -95,13 +102,26 @@ fn names_that_are_not_known_are_refused_with_the_nearest_known() {
     check("calls.hedge = true", &["calls.hedge", "the settings are timeout, "]);
     check(
         "calls.contract.\"shop.paymnts.v1.Payments\".timeout = \"1s\"",
-        &["calls.contract.\"shop.paymnts.v1.Payments\".timeout", "no module serves", "did you mean shop.payments.v1.Payments?"],
+        &[
+            "calls.contract.\"shop.paymnts.v1.Payments\".timeout",
+            "no module serves",
+            "did you mean shop.payments.v1.Payments?",
+        ],
     );
-    check("calls.contract.\"x\".timeout = \"1s\"", &["the contracts are shop.payments.v1.Payments, shop.users.v1.Users"]);
+    check(
+        "calls.contract.\"x\".timeout = \"1s\"",
+        &["the contracts are shop.payments.v1.Payments, shop.users.v1.Users"],
+    );
     check("calls.method.\"shop.payments.v1.Payments\".timeout = \"1s\"", &["write it as contract/Method"]);
-    check("calls.method.\"shop.payments.v1.Payments/Charges\".timeout = \"1s\"", &["no method Charges", "did you mean Charge?"]);
+    check(
+        "calls.method.\"shop.payments.v1.Payments/Charges\".timeout = \"1s\"",
+        &["no method Charges", "did you mean Charge?"],
+    );
     check("calls.edge.\"orders\".timeout = \"1s\"", &["is no edge; write it as module -> contract"]);
-    check("calls.edge.\"order -> shop.payments.v1.Payments\".timeout = \"1s\"", &["order calls nobody", "did you mean orders?"]);
+    check(
+        "calls.edge.\"order -> shop.payments.v1.Payments\".timeout = \"1s\"",
+        &["order calls nobody", "did you mean orders?"],
+    );
     check(
         "calls.edge.\"orders -> shop.users.v1.Users\".timeout = \"1s\"",
         &["orders does not call shop.users.v1.Users", "it calls shop.payments.v1.Payments"],
