@@ -144,7 +144,8 @@ impl<K: Eq + Hash + Clone + Send + 'static> Admission<K> {
     }
 
     fn rules(&self) -> Rules {
-        let QueueConfig { target, interval, length } = *self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        let QueueConfig { target, interval, length } =
+            *self.queue.read().unwrap_or_else(PoisonError::into_inner);
         let interval = interval.max(target);
         let slow = self.limit.pace().saturating_mul(2);
         Rules { target: target.max(slow).min(interval), interval, length }

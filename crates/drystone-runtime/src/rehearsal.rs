@@ -56,11 +56,9 @@ impl RehearsalSettings {
     /// What of it is not understood.
     pub(crate) fn of_argument(text: &str) -> Result<String, StartError> {
         let mut toml = String::from("[rehearsal]\n");
-        let wrong = |part: &str| {
-            StartError::Settings {
-                place: "--rehearse".to_owned(),
-                problem: format!("`{part}` is not understood; write it as seed=7,profile=wan"),
-            }
+        let wrong = |part: &str| StartError::Settings {
+            place: "--rehearse".to_owned(),
+            problem: format!("`{part}` is not understood; write it as seed=7,profile=wan"),
         };
         let (mut seed, mut profile) = (SEED.to_string(), Profile::Absorbable.to_string());
         for part in text.split(',').filter(|part| !part.is_empty()) {
@@ -127,7 +125,9 @@ pub(crate) fn prometheus(faults: &Faults) -> String {
     );
     let counted = |counts: &FaultCounts, kind: FaultKind| Some(counts.of(kind)).filter(|count| *count > 0);
     for ((from, method), counts) in &report.edges {
-        for (kind, count) in FaultKind::ALL.into_iter().filter_map(|kind| Some((kind, counted(counts, kind)?))) {
+        for (kind, count) in
+            FaultKind::ALL.into_iter().filter_map(|kind| Some((kind, counted(counts, kind)?)))
+        {
             let _ = writeln!(
                 text,
                 "drystone_rehearsal_faults_total{{from=\"{from}\",method=\"{}\",kind=\"{}\"}} {count}",

@@ -19,8 +19,7 @@ pub enum Runner {
 
 impl Runner {
     /// Every runner; the faulty one with the faults that the call stack absorbs.
-    pub const ALL: [Self; 4] =
-        [Self::Direct, Self::Encoded, Self::Faulty(Profile::Absorbable), Self::Remote];
+    pub const ALL: [Self; 4] = [Self::Direct, Self::Encoded, Self::Faulty(Profile::Absorbable), Self::Remote];
 }
 
 /// On which database the stores of a test are.

@@ -34,6 +34,9 @@ pub const SPACING: u64 = 10;
 /// An eighth more attempts, and three for a window's edges, stay below the default budget of a fifth more and at least ten, however the window lies.
 pub const TWICE: u64 = 4;
 
+/// Among how many calls the first that fails under [`Profile::Absorbable`] is.
+const FIRST: u64 = 3;
+
 /// What happens to one attempt of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fault {
@@ -244,7 +247,9 @@ fn absorbable_harm(table: &Table, dice: &Dice, seed: u64, attempt: &Attempt<'_>)
     let block = call / SPACING;
     let which = Dice::of(seed, attempt, &[block]);
     let failing = if block % TWICE == TWICE - 1 { 2 } else { 1 };
-    if call % SPACING == which.0.below(SPACING) && attempt.attempt <= failing {
+    // Early in the first block, for many a test makes few calls.
+    let place = which.0.below(if block == 0 { FIRST } else { SPACING });
+    if call % SPACING == place && attempt.attempt <= failing {
         return Some(if dice.chance(table.lose) { Harm::Lose } else { Harm::CutAfter });
     }
     let repeatable_late = by_key || method.effect == Effect::NoSideEffects;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::{Admission, AdmissionConfig, Shed};
+use super::{Admission, AdmissionConfig, Shed, Weights};
 use crate::clock::{Clock, TokioClock};
 use crate::guarded::{Guard, Guarded, Rejected};
 use crate::observe::{Observe, tell};
@@ -34,6 +34,8 @@ type KeyOf<R, K> = Arc<dyn Fn(&R) -> K + Send + Sync>;
 
 /// Puts one admission before the services that it wraps, which share it with their clones. `key` says to whom a request belongs.
 pub struct AdmissionLayer<R, K> {
+    config: AdmissionConfig,
+    weights: Option<Weights<K>>,
     admission: Arc<Admission<K>>,
     key: KeyOf<R, K>,
     clock: Arc<dyn Clock>,
@@ -44,14 +46,37 @@ impl<R, K: Eq + Hash + Clone + Send + Sync + 'static> AdmissionLayer<R, K> {
     /// Admits by tokio's clock. The limit learns from calls that end with `Ok`.
     pub fn new(config: AdmissionConfig, key: impl Fn(&R) -> K + Send + Sync + 'static) -> Self {
         let clock = Arc::new(TokioClock);
-        Self { admission: Arc::new(Admission::new(config)), key: Arc::new(key), clock, observe: None }
+        let admission = Arc::new(Admission::new(config));
+        Self { config, weights: None, admission, key: Arc::new(key), clock, observe: None }
     }
 
-    /// Takes this admission, made with other weights or another clock; `clock` should be the same.
+    /// Reads the time elsewhere than from tokio. Call it before the layer is used: the admission begins anew.
     #[must_use]
-    pub fn admission(mut self, admission: Arc<Admission<K>>, clock: Arc<dyn Clock>) -> Self {
-        self.admission = admission;
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self.anew()
+    }
+
+    /// Asks `weights` what share a key has, see [`Admission::weights`]. Call it before the layer is used: the admission begins anew.
+    #[must_use]
+    pub fn weights(mut self, weights: Weights<K>) -> Self {
+        self.weights = Some(weights);
+        self.anew()
+    }
+
+    /// The admission, to be asked or given other settings.
+    #[must_use]
+    pub fn admission(&self) -> &Arc<Admission<K>> {
+        &self.admission
+    }
+
+    fn anew(mut self) -> Self {
+        let admission = Admission::new(self.config).with_clock(self.clock.clone());
+        let weights = self.weights.clone();
+        self.admission = Arc::new(match weights {
+            Some(weights) => admission.weights(weights),
+            None => admission,
+        });
         self
     }
 
@@ -65,8 +90,14 @@ impl<R, K: Eq + Hash + Clone + Send + Sync + 'static> AdmissionLayer<R, K> {
 
 impl<R, K> Clone for AdmissionLayer<R, K> {
     fn clone(&self) -> Self {
-        let Self { admission, key, clock, observe } = self;
-        Self { admission: admission.clone(), key: key.clone(), clock: clock.clone(), observe: observe.clone() }
+        Self {
+            config: self.config,
+            weights: self.weights.clone(),
+            admission: self.admission.clone(),
+            key: self.key.clone(),
+            clock: self.clock.clone(),
+            observe: self.observe.clone(),
+        }
     }
 }
 

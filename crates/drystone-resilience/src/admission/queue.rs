@@ -117,7 +117,8 @@ impl<K: Eq + Hash + Clone> Queue<K> {
 
     /// Lets a call wait, if there is room, or if its key has less than its share and another has more.
     pub(crate) fn join(&mut self, arrival: &Arrival<'_, K>, rules: Rules) -> Result<Joined, Full> {
-        let displaced = if self.waiting < rules.length { None } else { Some(self.displace(arrival, rules.length)?) };
+        let displaced =
+            if self.waiting < rules.length { None } else { Some(self.displace(arrival, rules.length)?) };
         let now = arrival.now;
         if self.waiting == 0 {
             self.empty_at = Some(now);
@@ -183,7 +184,8 @@ impl<K: Eq + Hash + Clone> Queue<K> {
         }
         // Compared by cross-multiplication, so that there is nothing to round.
         let most = |a: &&Lane<K>, b: &&Lane<K>| {
-            (a.waiters.len() as u64 * u64::from(b.weight)).cmp(&(b.waiters.len() as u64 * u64::from(a.weight)))
+            (a.waiters.len() as u64 * u64::from(b.weight))
+                .cmp(&(b.waiters.len() as u64 * u64::from(a.weight)))
         };
         let lane = self.lanes.values().max_by(most).ok_or(full)?;
         if lane.waiters.len() as u64 * weight <= (own + 1) * u64::from(lane.weight) {

@@ -179,8 +179,13 @@ impl Estimate {
             return;
         }
         let to = self.level();
-        let give_up = now + DRAIN + self.pace.saturating_mul(2 * running.saturating_sub(to));
-        self.phase = Phase::Draining { to, give_up };
+        self.phase = if running <= to {
+            Phase::Probing { to }
+        } else {
+            // Every eighth call looks, so there are as many more to wait for.
+            let calls = 2 * (running - to).saturating_add(8);
+            Phase::Draining { to, give_up: now + DRAIN + self.pace.saturating_mul(calls) }
+        };
     }
 
     /// At how many calls to probe.
@@ -246,7 +251,11 @@ impl Estimate {
 }
 
 /// The nearest whole number, at least one.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least one, and `as` cuts at the ends")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at least one, and `as` cuts at the ends"
+)]
 fn whole(number: f64) -> u32 {
     number.round().max(1.0) as u32
 }

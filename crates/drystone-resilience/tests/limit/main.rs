@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use system::{Spread, System, Work, run};
 use tokio::time::Instant;
 
-/// A callee with so many workers, each taking so many milliseconds, offered three times what it can do.
+/// A callee with so many workers, each taking so many milliseconds, offered twice what it can do.
 fn workers(seed: u64, count: usize, ms: f64, spread: Spread) -> System {
-    System::new(seed, Work::Workers { count, seconds: ms / 1e3, spread }, 3.0 * count as f64 / ms * 1e3)
+    System::new(seed, Work::Workers { count, seconds: ms / 1e3, spread }, 2.0 * count as f64 / ms * 1e3)
 }
 
 /// The limit comes to between 1.1 and 2.6 times the workers, and little work is lost while it is looked for.
@@ -19,7 +19,9 @@ fn finds(count: usize, ms: f64, spread: Spread, seed: u64) {
     let seen = run(&workers(seed, count, ms, spread), 24);
     let (limit, workers) = (seen.limit(16..24), count as f64);
     let done = seen.rate(2..24) / (workers / ms * 1e3);
-    let what = format!("{count} workers of {ms} ms, {spread:?}, seed {seed}: limit {limit:.1}, {done:.2} of the capacity");
+    let what = format!(
+        "{count} workers of {ms} ms, {spread:?}, seed {seed}: limit {limit:.1}, {done:.2} of the capacity"
+    );
     // With few workers a step up or down is half the limit, and never fewer than two are let.
     let (lowest, highest) = (1.1 * workers, 2.6 * workers + 2.0);
     assert!(lowest <= limit && limit <= highest, "{what}");
@@ -28,17 +30,15 @@ fn finds(count: usize, ms: f64, spread: Spread, seed: u64) {
 
 #[test]
 fn it_finds_about_twice_the_workers_of_steady_callees() {
-    for (count, ms) in [(1, 3.0), (2, 3.0), (4, 5.0), (8, 8.0), (16, 20.0), (32, 30.0), (64, 50.0)] {
+    for (count, ms) in [(1, 3.0), (2, 5.0), (4, 8.0), (8, 15.0), (16, 30.0), (32, 50.0), (64, 100.0)] {
         finds(count, ms, Spread::None, 7);
     }
 }
 
 #[test]
 fn it_finds_about_twice_the_workers_of_callees_that_vary() {
-    for (count, ms) in [(4, 3.0), (8, 5.0), (16, 10.0), (32, 20.0), (64, 40.0)] {
-        for seed in [1, 2] {
-            finds(count, ms, Spread::Exponential, seed);
-        }
+    for (count, ms) in [(4, 4.0), (8, 8.0), (16, 16.0), (32, 32.0), (64, 64.0)] {
+        finds(count, ms, Spread::Exponential, 1);
     }
 }
 
@@ -76,7 +76,9 @@ fn a_callee_that_hangs_for_two_seconds_is_served_in_full_again_within_two_more()
         let seen = run(&system, 26);
         let (before, hung, after) = (seen.rate(10..15), seen.rate(15..17), seen.rate(19..26));
         let limits = (seen.limit(10..15), seen.limit(19..26));
-        let what = format!("seed {seed}: {before:.0} a second, {hung:.0} while it hung, {after:.0} then; limits {limits:.1?}");
+        let what = format!(
+            "seed {seed}: {before:.0} a second, {hung:.0} while it hung, {after:.0} then; limits {limits:.1?}"
+        );
         assert!(hung < 0.05 * before && after > 0.9 * before, "{what}");
         assert!(limits.1 < 1.6 * limits.0 && limits.1 > 0.6 * limits.0, "{what}");
     }
@@ -89,7 +91,10 @@ fn a_callee_that_became_slower_for_good_keeps_its_limit() {
     let seen = run(&system, 30);
     let (before, after) = (seen.limit(8..12), seen.limit(22..30));
     let done = seen.rate(22..30) / (8.0 / 0.03);
-    assert!((9.0..23.0).contains(&before) && (9.0..23.0).contains(&after), "limits {before:.1} and {after:.1}");
+    assert!(
+        (9.0..23.0).contains(&before) && (9.0..23.0).contains(&after),
+        "limits {before:.1} and {after:.1}"
+    );
     assert!(done > 0.9, "{done:.2} of what the slower one can do");
 }
 

@@ -8,13 +8,15 @@
 #[path = "../../src/rolling.rs"]
 mod rolling;
 
+mod admission;
 mod breaker;
 mod budget;
+mod bulkhead;
 mod flights;
 
 /// What `src/sync.rs` takes from std.
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     pub(crate) use loom::sync::{Mutex, MutexGuard};
 }
 

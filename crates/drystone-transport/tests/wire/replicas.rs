@@ -46,16 +46,22 @@ async fn calls_are_spread_and_each_replica_has_one_connection() {
         [world.serve(orders_may_echo()).await, world.serve(orders_may_echo()).await].into();
     let replicas = world.replicas_at(&[&servers[0].address, &servers[1].address]);
     all_are_well(&replicas).await;
-    for _ in 0..200 {
-        once(&*replicas, "hello").await.unwrap();
+    let calls: Vec<_> = (0..40)
+        .map(|_| {
+            let replicas = Arc::clone(&replicas);
+            tokio::spawn(async move { once(&*replicas, "wait").await })
+        })
+        .collect();
+    let running = || servers.iter().map(|server| *server.service.running.borrow()).collect::<Vec<_>>();
+    until("all calls run", || running().iter().sum::<usize>() == 40).await;
+    assert!(running().iter().all(|running| *running >= 4), "40 calls at once, and the replicas had {:?}", running());
+    servers.iter().for_each(|server| server.service.gate.add_permits(40));
+    for call in calls {
+        call.await.unwrap().unwrap();
     }
-    for server in &servers {
-        let served = server.service.finished.load(SeqCst);
-        assert!(served >= 20, "of 200 calls one of two replicas had {served}");
-        assert_eq!(server.metrics.connections.load(SeqCst), 1);
-    }
+    assert!(servers.iter().all(|server| server.metrics.connections.load(SeqCst) == 1));
     assert_eq!(replicas.metrics().connections.load(SeqCst), 2);
-    assert_eq!(replicas.metrics().calls.load(SeqCst), 200);
+    assert_eq!(replicas.metrics().calls.load(SeqCst), 40);
 }
 
 #[tokio::test]

@@ -157,16 +157,18 @@ impl Drop for Replica {
 fn settings(dir: &TempDir, database: &Database) -> Vec<(String, String)> {
     let main = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
     let path = |name: &str| dir.path().join(name).display().to_string();
-    std::fs::write(dir.path().join("topology.toml"), format!(
+    let mut topology = format!(
         "[processes.main]\nlisten = \"{main}\"\n[processes.inventory]\nmodules = [\"inventory\"]\nreach = \"file:{}\"\n",
         path("replicas"),
-    ))
-    .expect("a new file");
+    );
+    // A machine that is busy with other tests shall fail no call for its slowness alone.
+    for contract in ["orders.v1.Orders", "inventory.v1.Inventory", "payments.v1.Payments", "users.v1.Users"] {
+        topology += &format!("[calls.contract.\"shop.{contract}\"]\ntimeout = \"20s\"\n");
+    }
+    std::fs::write(dir.path().join("topology.toml"), topology).expect("a new file");
     [
         ("DRYSTONE__STORE__URL", database.url.clone()),
         ("DRYSTONE__APP__CERTIFICATES", path("certificates")),
-        // A machine that is busy with other tests shall fail no call for its slowness alone.
-        ("DRYSTONE__CALLS__TIMEOUT", "20s".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
