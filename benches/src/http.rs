@@ -1,5 +1,6 @@
 //! A small HTTP/1.1 client that costs little itself: fixed requests, answers read by their length.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,8 +22,14 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(4096) })
     }
 
-    /// Sends one request and returns the body of its answer, which must have status 200 and a length.
+    /// Sends one request and returns the body of its answer, which must have status 200.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<&[u8], Failure> {
+        let answer = self.answer(request).await?;
+        if answer.status == 200 { Ok(answer.body) } else { Err(format!("not a good answer: {answer:?}").into()) }
+    }
+
+    /// Sends one request and returns its answer, which must have a length.
+    pub(crate) async fn answer(&mut self, request: &[u8]) -> Result<Answer<'_>, Failure> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         loop {
@@ -31,25 +38,50 @@ impl Connection {
             }
             let Some(head) = self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
             let body = head + 4;
-            if self.buffer.len() < body + length(&self.buffer[..body])? {
+            let length = length(std::str::from_utf8(&self.buffer[..body])?)?;
+            if self.buffer.len() < body + length {
                 continue;
             }
-            return Ok(&self.buffer[body..]);
+            let (head, body) = self.buffer.split_at(body);
+            let head = std::str::from_utf8(head)?;
+            let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+            let status = status.ok_or_else(|| format!("not an answer: {head}"))?;
+            return Ok(Answer { status, head, body });
         }
     }
 }
 
-/// The `content-length` of a good answer's head.
-fn length(head: &[u8]) -> Result<usize, Failure> {
-    let text = std::str::from_utf8(head)?;
-    let found = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        if name.eq_ignore_ascii_case("content-length") { value.trim().parse().ok() } else { None }
-    });
-    match found {
-        Some(length) if text.starts_with("HTTP/1.1 200") => Ok(length),
-        _ => Err(format!("not a good answer: {text}").into()),
+/// An answer as it came.
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    head: &'a str,
+    pub(crate) body: &'a [u8],
+}
+
+impl Answer<'_> {
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        header(self.head, name)
     }
+}
+
+impl fmt::Debug for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.head, String::from_utf8_lossy(self.body))
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (known, value) = line.split_once(':')?;
+        known.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+/// The `content-length` of an answer's head.
+fn length(head: &str) -> Result<usize, Failure> {
+    let length = header(head, "content-length").and_then(|value| value.parse().ok());
+    length.ok_or_else(|| format!("not an answer with a length: {head}").into())
 }
 
 /// A POST of JSON.
@@ -62,7 +94,12 @@ pub(crate) fn post(path: &str, body: &str, more: &str) -> String {
 
 /// A GET.
 pub(crate) fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n")
+    get_with(path, "")
+}
+
+/// A GET with more headers, each of them a whole line.
+pub(crate) fn get_with(path: &str, more: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: bench\r\n{more}\r\n")
 }
 
 /// Sends the same request over and over on so many connections for a time, and says how many answers came.

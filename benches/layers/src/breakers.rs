@@ -1,5 +1,8 @@
 //! Breakers beside each other doing the same work: 50 % of at least 20 calls in 10 s open them, for 30 s; each wraps the same asynchronous function.
 //!
+//! `tower-resilience` has such a window too, and keeps every call of it in a list that each call walks: at the rate of this program that is a tenth of a millisecond a
+//! call. So it is measured with its usual window, the last 100 calls, and the platform's breaker with one of these too.
+//!
 //! The same work is done by `benches/opossum` for node's `opossum`. Beside the bare call of its own language each, so that what an `await` costs there is not
 //! counted for the breaker.
 
@@ -7,13 +10,13 @@ use std::fmt;
 use std::hint::black_box;
 use std::time::Duration;
 
-use drystone_resilience::{Breaker, BreakerConfig, BreakerLayer};
+use drystone_resilience::{Breaker, BreakerConfig, BreakerLayer, Window};
 use failsafe::futures::CircuitBreaker as _;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt as _, service_fn};
 use tower_layer::Layer as _;
-use tower_resilience_circuitbreaker::{CircuitBreakerLayer, SlidingWindowType};
+use tower_resilience_circuitbreaker::CircuitBreakerLayer;
 
 use crate::meter::Group;
 
@@ -81,20 +84,12 @@ pub(crate) fn run(rounds: u32) {
                 }
             });
         });
-        core(&mut group, &runtime, work);
+        core(&mut group, &runtime, "drystone, core", work, config());
+        let by_number = BreakerConfig { window: Window::Calls(100), ..config() };
+        core(&mut group, &runtime, "drystone, core, 100 calls", work, by_number);
         let layer = BreakerLayer::new(config());
         tower(&mut group, &runtime, "drystone, layer", work, layer.layer(service_fn(callee)));
         failsafe(&mut group, &runtime, work);
-        let layer = CircuitBreakerLayer::builder()
-            .sliding_window_type(SlidingWindowType::TimeBased)
-            .sliding_window_duration(WINDOW)
-            .minimum_number_of_calls(LEAST as usize)
-            .failure_rate_threshold(0.5)
-            .wait_duration_in_open(RESET)
-            .build()
-            .expect("the numbers are within their bounds");
-        // A window by time keeps every call of it there, so the usual window by number stands beside.
-        tower(&mut group, &runtime, "tower-resilience, window of 10 s", work, layer.layer(service_fn(callee)));
         let layer = CircuitBreakerLayer::builder()
             .sliding_window_size(100)
             .minimum_number_of_calls(LEAST as usize)
@@ -102,14 +97,20 @@ pub(crate) fn run(rounds: u32) {
             .wait_duration_in_open(RESET)
             .build()
             .expect("the numbers are within their bounds");
-        tower(&mut group, &runtime, "tower-resilience, window of 100 calls", work, layer.layer(service_fn(callee)));
+        tower(&mut group, &runtime, "tower-resilience, 100 calls", work, layer.layer(service_fn(callee)));
         group.run(rounds);
     }
 }
 
 /// The core around the call, as the call stack has it.
-fn core<'r>(group: &mut Group<'r>, runtime: &'r Runtime, work: Work) {
-    let breaker = Breaker::new(config());
+fn core<'r>(
+    group: &mut Group<'r>,
+    runtime: &'r Runtime,
+    name: &'static str,
+    work: Work,
+    config: BreakerConfig,
+) {
+    let breaker = Breaker::new(config);
     let call = async move |breaker: &Breaker, fails| {
         let permit = breaker.enter(Instant::now()).map_err(|_| ())?;
         let outcome = callee(fails).await;
@@ -121,9 +122,13 @@ fn core<'r>(group: &mut Group<'r>, runtime: &'r Runtime, work: Work) {
         outcome.map_err(|_| ())
     };
     if work == Work::Refused {
-        runtime.block_on(async { for _ in 0..MANY { let _ = call(&breaker, true).await; } });
+        runtime.block_on(async {
+            for _ in 0..MANY {
+                let _ = call(&breaker, true).await;
+            }
+        });
     }
-    group.batch("drystone, core", move |count| {
+    group.batch(name, move |count| {
         runtime.block_on(async {
             for n in 0..count {
                 let outcome = black_box(call(&breaker, work.fails(n)).await);
@@ -138,7 +143,11 @@ fn failsafe<'r>(group: &mut Group<'r>, runtime: &'r Runtime, work: Work) {
     let policy = failsafe::failure_policy::success_rate_over_time_window(0.5, LEAST, WINDOW, backoff);
     let breaker = failsafe::Config::new().failure_policy(policy).build();
     if work == Work::Refused {
-        runtime.block_on(async { for _ in 0..MANY { let _ = breaker.call(callee(true)).await; } });
+        runtime.block_on(async {
+            for _ in 0..MANY {
+                let _ = breaker.call(callee(true)).await;
+            }
+        });
     }
     group.batch("failsafe", move |count| {
         runtime.block_on(async {

@@ -113,9 +113,9 @@ fn shared(group: &mut Group<'_>, start: Instant) {
         let flight = flights.join(7, None, start, || ready((7, true)).boxed());
         assert_eq!(at_once(flight), 7);
     });
-    let (writes, mut now) = (Writes::<u64>::default(), ticking(start));
+    let (writes, mut now) = (Writes::<u64>::new(100_000), ticking(start));
     group.add("own writes: one noted", move |n| writes.record(&u64::from(n % 1000), now()));
-    let writes = Writes::<u64>::default();
+    let writes = Writes::<u64>::new(100_000);
     (0..1000).for_each(|key| writes.record(&key, start));
     group.add("own writes: looked up", move |n| {
         black_box(writes.last(&u64::from(n % 1000), start));

@@ -29,15 +29,6 @@ impl<'a> Group<'a> {
         self.batch(name, move |count| (0..count).for_each(&mut operation));
     }
 
-    /// Adds an asynchronous operation that never has to wait.
-    pub(crate) fn add_async<F: Future<Output = ()>>(
-        &mut self,
-        name: &'static str,
-        mut operation: impl FnMut(u32) -> F + 'a,
-    ) {
-        self.batch(name, move |count| (0..count).for_each(|n| at_once(operation(n))));
-    }
-
     /// Adds what runs an operation so many times.
     pub(crate) fn batch(&mut self, name: &'static str, batch: impl FnMut(u32) + 'a) {
         self.members.push((name, Box::new(batch)));

@@ -40,14 +40,21 @@ pub(crate) fn run(rounds: u32) {
     };
     let layer = RetryLayer::new(RetryConfig::default(), Cloned(judge));
     add(&mut group, &runtime, "retry", layer.layer(service_fn(answer)));
-    let layer =
-        FallbackLayer::new(|request: &u32| *request, |_: &Infallible| true, |_, error| ready(Err::<u32, _>(error)));
+    let layer = FallbackLayer::new(
+        |request: &u32| *request,
+        |_: &Infallible| true,
+        |_, error| ready(Err::<u32, _>(error)),
+    );
     add(&mut group, &runtime, "fallback", layer.layer(service_fn(answer)));
     add(&mut group, &runtime, "panic barrier", PanicLayer::default().layer(service_fn(answer)));
     let layer = CoalesceLayer::new(FlightsConfig::default(), |request: &u32| Some((*request, None)));
     add(&mut group, &runtime, "coalescing, nothing to share", layer.layer(service_fn(answer)));
     let balancer = Balancer::new(BalanceConfig::default(), Arc::new(SeededRandom::new(7)));
-    balancer.set((0..3).map(|n| (format!("10.0.0.{n}:7001").into(), service_fn(answer as fn(u32) -> Answer))).collect());
+    balancer.set(
+        (0..3)
+            .map(|n| (format!("10.0.0.{n}:7001").into(), service_fn(answer as fn(u32) -> Answer)))
+            .collect(),
+    );
     add(&mut group, &runtime, "balancing, 3 replicas", Balance::new(balancer));
     grpc(&mut group, &runtime);
     group.run(rounds);

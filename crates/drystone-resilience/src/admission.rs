@@ -11,6 +11,8 @@
 //!
 //! # Choices
 //!
+//! * A queue that stands because of others is not held against a key that has less than half of what keys have in it on average: its calls may wait for
+//!   the interval. The queue's turns serve it before that.
 //! * Where calls are slow, `target` is stretched to two times the time between two calls that end: a call that is next is not shed while it waits for
 //!   the first permit. (`CoDel`'s rule of one packet, for the same reason.)
 //! * A full queue refuses at once, unless the call's key has less than its share of it: then the newest call of the key with most is shed instead.
@@ -250,3 +252,6 @@ impl<K: Eq + Hash + Clone + Send + 'static> Drop for Waiting<'_, K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

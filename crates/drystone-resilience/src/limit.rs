@@ -12,7 +12,7 @@
 //! compares the rates. As much work with half the calls: they were waiting for each other, the limit falls. Half the work: the limit rises. 85 %: it stays.
 //! Rates are compared, never times, so a service that became slower for good, or whose latency grows with its batches, is judged by what it gets done.
 //!
-//! * A window lasts 100 ms and at least 32 calls (with fewer calls, up to 2 s). One in which the limit was not nearly reached says nothing about it and may only lower
+//! * A window lasts 100 ms and at least 32 calls (with fewer calls, up to 1 s and more). One in which the limit was not nearly reached says nothing about it and may only lower
 //!   the known lowest latency, which is forgotten after 10 s.
 //! * A probe never goes below `min`; where half the limit would, it tries twice the limit.
 //! * A probe ends after a second if the calls in flight do not end: a callee that hangs teaches nothing.

@@ -8,10 +8,16 @@ macro_rules! pages {
 }
 
 pages! {
+    Admission = "admission.md",
+    Balance = "balance.md",
     Breaker = "breaker.md",
+    Bulkhead = "bulkhead.md",
+    Coalescing = "coalescing.md",
     Deadline = "deadline.md",
     Fallback = "fallback.md",
+    Limit = "limit.md",
     Panic = "panic.md",
+    Rate = "rate.md",
     Readme = "README.md",
     Retry = "retry.md",
 }

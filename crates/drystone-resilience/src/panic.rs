@@ -52,8 +52,8 @@ impl std::error::Error for Panicked {}
 /// # Errors
 ///
 /// [`Panicked`] if it panicked.
+#[expect(clippy::redundant_async_block, reason = "the block drops the call inside of what is caught")]
 pub async fn catch_panic<F: Future>(call: F) -> Result<F::Output, Panicked> {
-    // Awaited in a block of its own, so that `call` is dropped inside of what is caught.
     AssertUnwindSafe(async move { call.await })
         .catch_unwind()
         .await

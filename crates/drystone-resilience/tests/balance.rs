@@ -54,16 +54,39 @@ fn shares(
 
 #[test]
 fn calls_in_flight_are_spread_evenly() {
-    let balancer = balancer(BalanceConfig::default(), 4);
-    let now = Instant::now();
-    let picked = (0..400).map(|_| balancer.pick(now, &[]).expect("there are members")).collect::<Vec<_>>();
-    for n in 0..4 {
-        let share = stats(&balancer, now, n).in_flight;
-        // Drawing one at random would spread them by sqrt(400 * 1/4 * 3/4), about 9.
-        assert!((96..=104).contains(&share), "member {n} has {share} of 400");
+    for is_known in [false, true] {
+        let balancer = balancer(BalanceConfig::default(), 4);
+        let now = Instant::now();
+        if is_known {
+            (0..4).for_each(|n| call(&balancer, now, n, 4).succeeded(now + MS));
+        }
+        let picked =
+            (0..4000).map(|_| balancer.pick(now, &[]).expect("there are members")).collect::<Vec<_>>();
+        for n in 0..4 {
+            let share = stats(&balancer, now, n).in_flight;
+            // Drawing one at random would spread them by sqrt(4000 * 1/4 * 3/4), about 27.
+            assert!((990..=1010).contains(&share), "member {n} has {share} of 4000, {is_known}");
+        }
+        drop(picked);
+        assert!((0..4).all(|n| stats(&balancer, now, n).in_flight == 0), "a call that is dropped is over");
     }
-    drop(picked);
-    assert!((0..4).all(|n| stats(&balancer, now, n).in_flight == 0), "a call that is dropped is over");
+}
+
+#[test]
+fn the_time_that_calls_take_jumps_up_and_comes_down_slowly() {
+    let balancer = balancer(BalanceConfig::default(), 1);
+    let start = Instant::now();
+    let after = |ended: Instant, took: Duration| {
+        let picked = balancer.pick(ended - took, &[]).expect("there is a member");
+        picked.succeeded(ended);
+        stats(&balancer, ended, 0).latency.expect("it has answered").as_millis()
+    };
+    let start = start + SECOND;
+    assert_eq!(after(start, 100 * MS), 100);
+    assert_eq!(after(start, MS), 100, "one fast call says nothing yet");
+    // In ten seconds 1/e of it is left.
+    assert_eq!(after(start + 10 * SECOND, MS), 37);
+    assert_eq!(after(start + 10 * SECOND, 200 * MS), 200);
 }
 
 #[test]
@@ -236,6 +259,18 @@ fn when_all_fail_alike_it_is_not_the_replicas() {
         (0..3).for_each(|member| call(&balancer, now, member, 3).failed(now));
     }
     assert_eq!(told.lock().expect("nobody panics").len(), 0);
+}
+
+#[test]
+fn the_last_that_is_healthy_stays() {
+    let (balancer, told) = told(BalanceConfig::default(), 4);
+    let now = Instant::now();
+    (1..4).for_each(|n| balancer.report_health(&address(n), false));
+    (0..20).for_each(|_| call(&balancer, now, 0, 4).failed(now));
+    assert_eq!(told.lock().expect("nobody panics").len(), 0);
+    balancer.report_health(&address(1), true);
+    call(&balancer, now, 0, 4).failed(now);
+    assert_eq!(told.lock().expect("nobody panics").len(), 1, "now there is another");
 }
 
 #[test]

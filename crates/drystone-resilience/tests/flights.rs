@@ -302,11 +302,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..60)
 }
 
+type Land = oneshot::Sender<(u32, bool)>;
+
 /// What must happen, said as simply as possible.
 #[derive(Default)]
 struct Model {
     /// Flight by number: when it began, how many wait for it, how it is told to land.
-    flights: Vec<(Instant, usize, Option<oneshot::Sender<(u32, bool)>>)>,
+    flights: Vec<(Instant, usize, Option<Land>)>,
     /// The one to join, by key.
     current: HashMap<u8, usize>,
     kept: HashMap<u8, usize>,
@@ -315,7 +317,7 @@ struct Model {
 const TTL: Duration = Duration::from_secs(6);
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn flights_do_what_the_model_says(steps in steps()) {

@@ -47,6 +47,17 @@ fn when_there_are_too_many_everybody_has_written() {
     assert_eq!((writes.last(&9, at(63)), writes.last(&9, at(64))), (Some(at(3)), None));
 }
 
+#[test]
+fn who_writes_again_is_not_one_more() {
+    let writes = Writes::new(2);
+    let start = Instant::now();
+    writes.record(&1, start);
+    writes.record(&2, start);
+    writes.record(&2, start + 62 * SECOND);
+    writes.record(&1, start + 62 * SECOND);
+    assert_eq!((writes.len(), writes.overflows()), (2, 0));
+}
+
 proptest! {
     #[test]
     fn nothing_is_forgotten_too_early(

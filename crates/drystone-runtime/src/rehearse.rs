@@ -68,7 +68,8 @@ pub struct Rehearsal<T> {
 }
 
 type Workload<T> = Arc<dyn for<'a> Fn(&'a Rehearser) -> LocalBoxFuture<'a, Result<T, NotSo>> + Send + Sync>;
-type Check<T> = Arc<dyn for<'a> Fn(&'a Rehearser, &'a T) -> LocalBoxFuture<'a, Result<(), NotSo>> + Send + Sync>;
+type Check<T> =
+    Arc<dyn for<'a> Fn(&'a Rehearser, &'a T) -> LocalBoxFuture<'a, Result<(), NotSo>> + Send + Sync>;
 
 struct Invariant<T> {
     name: &'static str,
@@ -107,7 +108,10 @@ impl<T: 'static> Rehearsal<T> {
     }
 }
 
-fn begun<'a, T: 'static, W>(workload: Arc<W>, rehearser: &'a Rehearser) -> LocalBoxFuture<'a, Result<T, NotSo>>
+fn begun<'a, T: 'static, W>(
+    workload: Arc<W>,
+    rehearser: &'a Rehearser,
+) -> LocalBoxFuture<'a, Result<T, NotSo>>
 where
     W: AsyncFn(&Rehearser) -> Result<T, NotSo> + 'static,
 {
@@ -150,7 +154,9 @@ impl<T: 'static> AnyRehearsal for Rehearsal<T> {
                         }
                     }
                 }
-                Err(NotSo(said)) => broken.push(Broken { invariant: "the workload comes to its end".to_owned(), said }),
+                Err(NotSo(said)) => {
+                    broken.push(Broken { invariant: "the workload comes to its end".to_owned(), said })
+                }
             }
             broken
         })
@@ -181,7 +187,7 @@ impl App {
     /// # Errors
     /// If the application has no rehearsal or does not start.
     pub fn rehearse(&self, seed: u64, profile: Profile) -> Result<Rehearsed, StartError> {
-        run::one(self, seed, profile)
+        run::one(self, seed, profile, true)
     }
 }
 

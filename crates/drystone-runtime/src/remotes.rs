@@ -51,10 +51,7 @@ impl Remotes {
     }
 
     /// The way to the module that serves a contract.
-    pub(crate) fn way_to_server_of(
-        &mut self,
-        contract: &'static str,
-    ) -> Result<Arc<Replicas>, StartError> {
+    pub(crate) fn way_to_server_of(&mut self, contract: &'static str) -> Result<Arc<Replicas>, StartError> {
         let module = self.servers.get(contract).cloned().unwrap_or_default();
         self.way_to(&module, contract)
     }

@@ -18,18 +18,18 @@ const COUNTERS: [Family; 7] = [
         "Calls sent to another replica because the first had not taken them.",
         |r| r.moves().moved.load(Relaxed),
     ),
-    ("remote_calls_unreachable_total", "Calls that no replica took.", |r| r.moves().unreachable.load(Relaxed)),
-    ("discovery_looks_total", "Looks at where replicas are.", |r| r.discovery().metrics().looks.load(Relaxed)),
-    (
-        "discovery_failures_total",
-        "Looks that failed or found nothing.",
-        |r| r.discovery().metrics().failures.load(Relaxed),
-    ),
-    (
-        "discovery_changes_total",
-        "Looks after which the addresses were others than before.",
-        |r| r.discovery().metrics().changes.load(Relaxed),
-    ),
+    ("remote_calls_unreachable_total", "Calls that no replica took.", |r| {
+        r.moves().unreachable.load(Relaxed)
+    }),
+    ("discovery_looks_total", "Looks at where replicas are.", |r| {
+        r.discovery().metrics().looks.load(Relaxed)
+    }),
+    ("discovery_failures_total", "Looks that failed or found nothing.", |r| {
+        r.discovery().metrics().failures.load(Relaxed)
+    }),
+    ("discovery_changes_total", "Looks after which the addresses were others than before.", |r| {
+        r.discovery().metrics().changes.load(Relaxed)
+    }),
 ];
 
 /// Renders the counters of all ways.

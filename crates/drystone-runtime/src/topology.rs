@@ -38,7 +38,8 @@ impl ProcessSettings {
             Some(ReachSetting::One(text)) => text.parse(),
             Some(ReachSetting::List(all)) => Reach::addresses(all),
         };
-        read.map(Some).map_err(|problem| StartError::Topology(format!("processes.{process}.reach: {problem}")))
+        read.map(Some)
+            .map_err(|problem| StartError::Topology(format!("processes.{process}.reach: {problem}")))
     }
 }
 
@@ -61,7 +62,14 @@ pub(crate) struct Topology {
 impl Topology {
     /// All modules in `main`.
     pub(crate) fn whole(modules: &[String]) -> Self {
-        Self { processes: vec![Process { name: MAIN.to_owned(), modules: modules.to_vec(), listen: None, reach: None }] }
+        Self {
+            processes: vec![Process {
+                name: MAIN.to_owned(),
+                modules: modules.to_vec(),
+                listen: None,
+                reach: None,
+            }],
+        }
     }
 
     /// The topology of the settings.
@@ -88,7 +96,8 @@ impl Topology {
                 }
             }
             let reach = section.reach(&name)?;
-            let process = Process { name: name.clone(), modules: section.modules, listen: section.listen, reach };
+            let process =
+                Process { name: name.clone(), modules: section.modules, listen: section.listen, reach };
             if name == MAIN {
                 main = process;
             } else if process.modules.is_empty() {
@@ -159,7 +168,8 @@ mod tests {
             ("\"file:replicas/stock\"", "file:replicas/stock"),
             ("[\"10.0.0.1:7001\", \"10.0.0.2:7001\"]", "10.0.0.1:7001, 10.0.0.2:7001"),
         ] {
-            let topology = read(&format!("[processes.stock]\nmodules = [\"inventory\"]\nreach = {text}\n")).unwrap();
+            let topology =
+                read(&format!("[processes.stock]\nmodules = [\"inventory\"]\nreach = {text}\n")).unwrap();
             let reach = topology.process("stock").unwrap().reach.as_ref().unwrap();
             assert_eq!(reach.to_string(), expected);
         }

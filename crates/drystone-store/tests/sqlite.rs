@@ -8,6 +8,8 @@ mod cancel;
 mod files;
 #[path = "sqlite/groups.rs"]
 mod groups;
+#[path = "sqlite/in_place.rs"]
+mod in_place;
 #[path = "support/keyed.rs"]
 mod keyed;
 #[path = "sqlite/random.rs"]

@@ -110,7 +110,8 @@ impl InternalServer {
     ) -> Drained {
         let Self { listener, app, tls, metrics, grace, .. } = self;
         let served = Arc::new(Served::new(app, services, edges, metrics));
-        let mut port = Port { listener, tls, served, graceful: GracefulShutdown::new(), connections: JoinSet::new() };
+        let mut port =
+            Port { listener, tls, served, graceful: GracefulShutdown::new(), connections: JoinSet::new() };
         port.accept_until(shutdown).await;
         let cut_at = Instant::now() + drain;
         port.served.drains();

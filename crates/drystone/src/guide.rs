@@ -19,6 +19,7 @@ pages! {
     Module = "module.md",
     Operations = "operations.md",
     Readme = "../../README.md",
+    Rehearsal = "rehearsal.md",
     Store = "store.md",
     Tenants = "tenants.md",
     Testing = "testing.md",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use drystone::Timestamp;
 use drystone::store::Row;
-use drystone_testkit::{On, TestApp, eventually};
+use drystone_testkit::{On, Profile, Runner, TestApp, Under, eventually};
 use fakes::{FullShelves, NearlyEveryone, PatientBank};
 use inventory_api::{AddStockRequest, InventoryClient, InventoryServer, Money, ReserveRequest, StockLow};
 use notifications_api::{ListNotificationsRequest, Notification, NotificationKind, NotificationsClient};
@@ -20,15 +20,20 @@ use orders_api::{
 use payments_api::PaymentsServer;
 use users_api::UsersServer;
 
+const FAULTY: Runner = Runner::Faulty(Profile::Absorbable);
+
+/// On both databases, each also with the faults that the call stack absorbs.
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
-        mod sqlite {
+        on_both!(@ sqlite, super::Runner::Direct, super::On::Sqlite, $($name)+);
+        on_both!(@ postgres, super::Runner::Direct, super::On::Postgres, $($name)+);
+        on_both!(@ sqlite_faulty, super::FAULTY, super::On::Sqlite, $($name)+);
+        on_both!(@ postgres_faulty, super::FAULTY, super::On::Postgres, $($name)+);
+    };
+    (@ $module:ident, $runner:expr, $on:expr, $($name:ident)+) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::$name(super::On::Sqlite).await; })+
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::$name(super::On::Postgres).await; })+
+            async fn $name() { super::$name(super::Under { runner: $runner, on: $on }).await; })+
         }
     };
 }
@@ -47,18 +52,18 @@ fn order(user: &str, card: &str) -> PlaceOrderRequest {
 }
 
 /// Orders alone; money is given back when so many ask for it at once.
-async fn orders_alone(on: On, refunds_at_once: usize) -> TestApp {
+async fn orders_alone(under: Under, refunds_at_once: usize) -> TestApp {
     TestApp::of(orders::module())
         .fake(InventoryServer::new(FullShelves))
         .fake(UsersServer::new(NearlyEveryone))
         .fake(PaymentsServer::new(PatientBank::refunding(refunds_at_once)))
-        .on(on)
+        .under(under)
         .start()
         .await
 }
 
-async fn two_cancellations_at_once_are_published_once(on: On) {
-    let app = orders_alone(on, 2).await;
+async fn two_cancellations_at_once_are_published_once(under: Under) {
+    let app = orders_alone(under, 2).await;
     let orders: OrdersClient = app.client();
     let placed = orders.place_order(&app.keyed("o"), order("ada", "tok_visa")).await.unwrap();
     let cancel = || CancelOrderRequest { order_id: placed.id.clone() };
@@ -73,8 +78,8 @@ async fn two_cancellations_at_once_are_published_once(on: On) {
     app.finish().await;
 }
 
-async fn orders_publish_each_step_of_an_order_with_the_step(on: On) {
-    let app = orders_alone(on, 1).await;
+async fn orders_publish_each_step_of_an_order_with_the_step(under: Under) {
+    let app = orders_alone(under, 1).await;
     let orders: OrdersClient = app.client();
     let kept = orders.place_order(&app.keyed("kept"), order("ada", "tok_visa")).await.unwrap();
     app.turn_clock(Duration::from_secs(60));
@@ -115,9 +120,9 @@ async fn orders_publish_each_step_of_an_order_with_the_step(on: On) {
 }
 
 /// An inventory with ten cups and the threshold at five.
-async fn ten_cups(on: On) -> (TestApp, InventoryClient) {
+async fn ten_cups(under: Under) -> (TestApp, InventoryClient) {
     let settings = "[modules.inventory]\nlow_stock = 5\n";
-    let app = TestApp::of(inventory::module()).on(on).settings(settings).start().await;
+    let app = TestApp::of(inventory::module()).under(under).settings(settings).start().await;
     let inventory: InventoryClient = app.client();
     let price = Some(Money { currency_code: "EUR".into(), minor_units: 1450 });
     let cups = AddStockRequest { sku: "cup".into(), quantity: 10, title: "Cup".into(), price };
@@ -144,8 +149,8 @@ async fn low(app: &TestApp) -> Vec<i32> {
     app.published::<StockLow>().await.into_iter().map(|event| event.available).collect()
 }
 
-async fn stock_is_low_once_until_it_is_added_to(on: On) {
-    let (app, inventory) = ten_cups(on).await;
+async fn stock_is_low_once_until_it_is_added_to(under: Under) {
+    let (app, inventory) = ten_cups(under).await;
     reserve(&app, "a", 5).await;
     app.deliver(confirmed("a")).await;
     assert!(low(&app).await.is_empty(), "five are not fewer than five");
@@ -171,8 +176,8 @@ async fn stock_is_low_once_until_it_is_added_to(on: On) {
     app.finish().await;
 }
 
-async fn a_sale_without_its_reservation_waits_for_it_and_the_others_go_on(on: On) {
-    let (app, _) = ten_cups(on).await;
+async fn a_sale_without_its_reservation_waits_for_it_and_the_others_go_on(under: Under) {
+    let (app, _) = ten_cups(under).await;
     app.deliver(confirmed("early")).await;
     reserve(&app, "other", 6).await;
     app.deliver(confirmed("other")).await;
@@ -216,8 +221,8 @@ async fn told_of(app: &TestApp, order: &str) -> Vec<String> {
     told(app, request).await.into_iter().map(|notification| notification.id).collect()
 }
 
-async fn what_happens_is_told_once_however_often_it_is_delivered(on: On) {
-    let app = TestApp::of(notifications::module()).on(on).start().await;
+async fn what_happens_is_told_once_however_often_it_is_delivered(under: Under) {
+    let app = TestApp::of(notifications::module()).under(under).start().await;
     let first = app.deliver(placed("x")).await;
     let second = app.deliver(confirmed("x")).await;
     for message in [&first, &second, &first] {
@@ -282,8 +287,8 @@ async fn held(app: &TestApp) -> Vec<HeldRow> {
     read.query(sql).all().await.unwrap()
 }
 
-async fn an_order_that_cannot_be_told_waits_in_order_and_the_others_go_on(on: On) {
-    let app = TestApp::of(notifications::module()).on(on).start().await;
+async fn an_order_that_cannot_be_told_waits_in_order_and_the_others_go_on(under: Under) {
+    let app = TestApp::of(notifications::module()).under(under).start().await;
     stand_in_the_way(&app, "x", true).await;
     for order in ["x", "y"] {
         app.deliver(placed(order)).await;

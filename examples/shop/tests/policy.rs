@@ -151,7 +151,7 @@ async fn change_under_load(args: &[&str]) {
     let mut site = Site::start(args, "").await;
     assert_eq!(
         (site.user_status().await, site.live_timeout()),
-        (200, ("2s".to_owned(), "built in".to_owned()))
+        (200, ("500ms".to_owned(), "the method's options in its .proto".to_owned()))
     );
     let load = Load::start(&site.http);
     load.more(20).await;
@@ -190,10 +190,10 @@ async fn a_mistake_changes_nothing_and_what_needs_a_restart_is_named() {
     assert_eq!(site.user_status().await, 504);
     assert_eq!(site.live_timeout(), ("1ms".to_owned(), "drystone.toml:2".to_owned()));
 
-    site.set("[calls]\ntimeout = \"5s\"\nrunner = \"encoded\"\n[app]\ndrain = 3\n");
+    site.set("[calls.contract.\"shop.users.v1.Users\"]\ntimeout = \"5s\"\n[calls]\nrunner = \"encoded\"\n[app]\ndrain = 3\n");
     let (ok, said) = site.policy(&["--reload"]);
     assert!(ok, "{said}");
-    assert!(said.contains("main: ") && said.contains("calls.timeout = \"5s\" (drystone.toml:2)"), "{said}");
+    assert!(said.contains("main: ") && said.contains(".timeout = \"5s\" (drystone.toml:2)"), "{said}");
     let (_, restart) = said.split_once("needs a restart: ").unwrap_or_else(|| panic!("no restart: {said}"));
     assert!(restart.contains("app.drain = 3") && restart.contains("calls.runner = \"encoded\""), "{said}");
     assert_eq!((site.user_status().await, site.live_timeout().0), (200, "5s".to_owned()));
@@ -206,7 +206,7 @@ async fn a_mistake_changes_nothing_and_what_needs_a_restart_is_named() {
 async fn the_states_of_the_layers_are_metrics() {
     let site = Site::start(&["run"], "[serving]\nlimit = 50\n").await;
     assert_eq!(site.user_status().await, 200);
-    let metrics = String::from_utf8(site.http.get("/metrics").await.body.to_vec()).expect("UTF-8");
+    let metrics = site.http.get("/metrics").await.body;
     for line in [
         "drystone_call_in_flight{from=\"gateway\",method=\"shop.users.v1.Users/GetUser\"} 0",
         "drystone_breaker_state{from=\"gateway\",method=\"shop.users.v1.Users/GetUser\"} 0",

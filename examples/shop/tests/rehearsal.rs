@@ -69,9 +69,11 @@ fn another_process_repeats_it_too() {
 /// The digest that the shop's binary prints for a seed.
 fn digest_of_process(seed: u64) -> String {
     let mut shop = Command::new(env!("CARGO_BIN_EXE_shop"));
-    let run = shop.args(["rehearse", "--trace", "--seed", &seed.to_string()]).output().expect("the binary runs");
+    let run =
+        shop.args(["rehearse", "--trace", "--seed", &seed.to_string()]).output().expect("the binary runs");
     let printed = String::from_utf8_lossy(&run.stdout);
-    let digest = printed.lines().find_map(|line| line.strip_prefix(&format!("seed {seed}: "))?.rsplit(' ').next());
+    let digest =
+        printed.lines().find_map(|line| line.strip_prefix(&format!("seed {seed}: "))?.rsplit(' ').next());
     digest.unwrap_or_else(|| panic!("no digest in:\n{printed}")).to_owned()
 }
 

@@ -75,8 +75,8 @@ async fn seen_by_owner(http: &Http, order: &str, user: &str) -> Vec<String> {
     seen
 }
 
-async fn nobody_reaches_the_data_of_another(on: On) {
-    let shop = Shop::start_on(Shape::Whole, on).await;
+async fn nobody_reaches_the_data_of_another(shape: Shape, on: On) {
+    let shop = Shop::start_on(shape, on).await;
     let http = &shop.http;
     let placed = http.post("/v1/orders", "o1", &order("tea-assam", 2, "tok_visa")).await;
     assert_eq!(placed.status, 200, "{placed:?}");
@@ -137,10 +137,15 @@ async fn all_ways(http: &Http) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_reaches_the_data_of_another_on_sqlite() {
-    nobody_reaches_the_data_of_another(On::Sqlite).await;
+    nobody_reaches_the_data_of_another(Shape::Whole, On::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_reaches_the_data_of_another_under_faults() {
+    nobody_reaches_the_data_of_another(Shape::Faulty, On::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_reaches_the_data_of_another_on_postgres() {
-    nobody_reaches_the_data_of_another(On::Postgres).await;
+    nobody_reaches_the_data_of_another(Shape::Whole, On::Postgres).await;
 }

@@ -100,6 +100,12 @@ impl<K: Eq + Hash + Clone> Queue<K> {
         self.waiting
     }
 
+    /// How many keys are kept.
+    #[cfg(test)]
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// When the one that waits longest came.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.lanes.values().filter_map(|lane| Some(lane.waiters.first_key_value()?.1.since)).min()
@@ -125,7 +131,8 @@ impl<K: Eq + Hash + Clone> Queue<K> {
         }
         // Until it has waited for the target and the queue has not been empty for the interval. The second moment is known now: while this call waits
         // the queue is not empty.
-        let standing = self.empty_at.unwrap_or(now) + rules.interval;
+        let empty_at = if self.is_modest(arrival) { now } else { self.empty_at.unwrap_or(now) };
+        let standing = empty_at + rules.interval;
         let until = standing.max(now + rules.target);
         let waiter = self.insert(arrival, until);
         Ok(Joined { waiter, until, displaced })
@@ -166,6 +173,13 @@ impl<K: Eq + Hash + Clone> Queue<K> {
     /// The key and the weight of a lane.
     pub(crate) fn lane(&self, id: u64) -> Option<(&K, u32)> {
         self.lanes.get(&id).map(|lane| (&lane.key, lane.weight))
+    }
+
+    /// Whether the key has, for its weight, less than half of what keys have on average, with this call: then others make the queue stand.
+    fn is_modest(&self, arrival: &Arrival<'_, K>) -> bool {
+        let weight = u64::from(arrival.weight.max(1));
+        let own = u64::from(self.waiting_of(arrival.key)) + 1;
+        own * 2 * (self.weights + weight) <= u64::from(self.waiting) * weight
     }
 
     fn waiting_of(&self, key: &K) -> u32 {

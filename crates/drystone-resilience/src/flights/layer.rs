@@ -24,6 +24,7 @@ pub struct CoalesceEvent {
 }
 
 type KeyOf<Req, K> = Arc<dyn Fn(&Req) -> Option<(K, Option<Instant>)> + Send + Sync>;
+type Keep<Res, E> = dyn Fn(&Result<Res, E>) -> bool + Send + Sync;
 
 /// Lets equal requests in flight share one call of the inner service.
 ///
@@ -35,7 +36,7 @@ type KeyOf<Req, K> = Arc<dyn Fn(&Req) -> Option<(K, Option<Instant>)> + Send + S
 pub struct CoalesceLayer<Req, K, Res, E> {
     flights: Arc<Flights<K, Result<Res, E>>>,
     key_of: KeyOf<Req, K>,
-    keep: Arc<dyn Fn(&Result<Res, E>) -> bool + Send + Sync>,
+    keep: Arc<Keep<Res, E>>,
     clock: Arc<dyn Clock>,
     observe: Option<Observe<CoalesceEvent>>,
 }

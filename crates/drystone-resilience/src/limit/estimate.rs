@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_millis(100);
 const ENOUGH: u32 = 32;
 const ENOUGH_PROBED: u32 = 100;
 /// A window as long as this is over with fewer.
-const LONG_WINDOW: Duration = Duration::from_secs(2);
+const LONG_WINDOW: Duration = Duration::from_secs(1);
 const FEW: u32 = 16;
 /// How much longer than twice what it should take a probe waits until no more run than it lets.
 const DRAIN: Duration = Duration::from_millis(100);

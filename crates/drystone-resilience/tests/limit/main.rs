@@ -45,7 +45,7 @@ fn it_finds_about_twice_the_workers_of_callees_that_vary() {
 #[test]
 fn it_rises_from_its_minimum_to_what_the_callee_can_do() {
     for min in [1, 16] {
-        let mut system = workers(3, 64, 50.0, Spread::None);
+        let mut system = workers(3, 64, 25.0, Spread::None);
         system.config = LimitConfig { min, initial: min, max: 4096 };
         let seen = run(&system, 20);
         let limit = seen.limit(14..20);

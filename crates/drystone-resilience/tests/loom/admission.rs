@@ -21,7 +21,8 @@ mod queue;
 #[path = "../../src/admission/waiter.rs"]
 mod waiter;
 
-const RULES: Rules = Rules { target: Duration::from_millis(20), interval: Duration::from_millis(250), length: 8 };
+const RULES: Rules =
+    Rules { target: Duration::from_millis(20), interval: Duration::from_millis(250), length: 8 };
 
 /// What `Admission` does with a line, for calls of one key under a limit of one.
 struct Admission {
@@ -52,7 +53,8 @@ impl Admission {
         if self.line.try_take(1) {
             return None;
         }
-        let joined = self.line.join(&Arrival { key: &1, weight: 1, now: self.now }, RULES).expect("there is room");
+        let joined =
+            self.line.join(&Arrival { key: &1, weight: 1, now: self.now }, RULES).expect("there is room");
         self.give_turns();
         Some(joined.waiter)
     }
@@ -69,19 +71,6 @@ impl Admission {
             assert_eq!(wait(&waiter), Verdict::Granted);
         }
         self.run();
-    }
-
-    /// Comes, and is gone before it has run; a permit that it was given goes on.
-    fn cancelled(&self) {
-        match self.enter() {
-            None => self.give_back(),
-            Some(waiter) => {
-                let _ = waiter.poll(&Context::from_waker(Waker::noop()));
-                if self.line.expire(&waiter) == Verdict::Granted {
-                    self.give_back();
-                }
-            }
-        }
     }
 
     fn is_idle(&self) -> bool {
@@ -127,12 +116,17 @@ fn a_call_that_is_cancelled_while_it_is_woken_passes_its_permit_on() {
     let now = Instant::now();
     explore(move || {
         let admission = Admission::new(now);
-        let [theirs, others] = [admission.clone(), admission.clone()];
-        let cancelled = thread::spawn(move || theirs.cancelled());
-        let waiting = thread::spawn(move || others.call());
-        admission.call();
-        cancelled.join().expect("no panic");
-        waiting.join().expect("no panic");
+        assert!(admission.line.try_take(1));
+        let [cancelled, waiting] = [(); 2].map(|()| admission.enter().expect("the only place is taken"));
+        let theirs = admission.clone();
+        let leaving = thread::spawn(move || theirs.give_back());
+        let _ = cancelled.poll(&Context::from_waker(Waker::noop()));
+        if admission.line.expire(&cancelled) == Verdict::Granted {
+            admission.give_back();
+        }
+        assert_eq!(wait(&waiting), Verdict::Granted);
+        leaving.join().expect("no panic");
+        admission.run();
         assert!(admission.is_idle());
     });
 }
@@ -148,7 +142,9 @@ fn a_call_is_shed_or_granted_never_both_and_never_neither() {
         let leaving = thread::spawn(move || theirs.give_back());
         let timed_out = admission.line.expire(&waiter);
         leaving.join().expect("no panic");
-        assert!(matches!(waiter.poll(&Context::from_waker(Waker::noop())), Poll::Ready(verdict) if verdict == timed_out));
+        assert!(
+            matches!(waiter.poll(&Context::from_waker(Waker::noop())), Poll::Ready(verdict) if verdict == timed_out)
+        );
         if timed_out == Verdict::Granted {
             admission.run();
         }

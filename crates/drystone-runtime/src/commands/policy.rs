@@ -48,9 +48,7 @@ pub(crate) async fn policy(app: &App, settings: &Settings, what: Policy) -> Resu
         let text = serde_json::to_string_pretty(&reports);
         println!("{}", text.map_err(|error| StartError::command("policy", error))?);
     } else {
-        for report in &reports {
-            print!("{}", tables::of(report));
-        }
+        print!("{}", reports.iter().map(tables::of).collect::<Vec<_>>().join("\n"));
     }
     Ok(())
 }

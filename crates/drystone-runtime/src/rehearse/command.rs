@@ -58,7 +58,8 @@ pub(crate) fn rehearse(app: &App, what: &Rehearse) -> Result<(), StartError> {
         return Ok(());
     }
     let seeds: Vec<String> = summary.failed.iter().map(u64::to_string).collect();
-    let problem = format!("{} of {} seeds break what must hold: {}", seeds.len(), summary.seeds, seeds.join(", "));
+    let problem =
+        format!("{} of {} seeds break what must hold: {}", seeds.len(), summary.seeds, seeds.join(", "));
     Err(StartError::command("rehearse", problem))
 }
 
@@ -78,7 +79,11 @@ fn in_order(
             threads.spawn(move || {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= count || sender.send((at, run::one(app, first.wrapping_add(at), what.profile))).is_err() {
+                    if at >= count
+                        || sender
+                            .send((at, run::one(app, first.wrapping_add(at), what.profile, what.trace)))
+                            .is_err()
+                    {
                         return;
                     }
                 }

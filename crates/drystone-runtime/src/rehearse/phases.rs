@@ -1,9 +1,10 @@
 //! The phases of a run: the application starts, may stop and start again on the same files, and comes to rest.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use drystone_call::{FaultReport, MethodInfo, Reply, Result};
+use drystone_call::{FaultReport, MethodInfo, Reply};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep, timeout};
@@ -30,10 +31,16 @@ impl Rehearser {
         let running = host::start_embedded(&self.app(), settings).await?;
         if let Some(faults) = running.faults() {
             let trace = Arc::clone(&self.trace);
-            faults.witness(Arc::new(move |from: &str, method: &MethodInfo, answer: &Result<Reply>| {
-                let body = answer.as_ref().map(|reply| short(&reply.body));
-                trace.add(&format!("{from} -> {}: {}", method.path, Shown(body.as_ref().map_err(|error| *error))));
-            }));
+            faults.witness(Arc::new(
+                move |from: &str, method: &MethodInfo, answer: &drystone_call::Result<Reply>| {
+                    let body = answer.as_ref().map(|reply| short(&reply.body));
+                    trace.add(&format!(
+                        "{from} -> {}: {}",
+                        method.path,
+                        Shown(body.as_ref().map_err(|error| *error))
+                    ));
+                },
+            ));
             self.faults.borrow_mut().push(Arc::clone(faults));
         }
         *self.running.borrow_mut() = Some(running);
@@ -91,35 +98,24 @@ impl Rehearser {
         self.note("no faults from here on");
         for faults in &all {
             if timeout(SETTLING, faults.at_rest()).await.is_err() {
-                return vec![in_general("every call comes to its end", "a repeated call still runs".to_owned())];
+                return vec![in_general(
+                    "every call comes to its end",
+                    "a repeated call still runs".to_owned(),
+                )];
             }
         }
-        let began = Instant::now();
+        let (began, events) = (Instant::now(), self.events());
         loop {
-            let waiting = match self.events_waiting().await {
+            let waiting = match events_waiting(&events).await {
                 Ok(waiting) if waiting.is_empty() => return Vec::new(),
                 Ok(waiting) => waiting.join("\n"),
-                Err(error) => error.to_string(),
+                Err(error) => error,
             };
             if began.elapsed() > SETTLING {
                 return vec![in_general("every event is delivered and handled", waiting)];
             }
             sleep(Duration::from_millis(500)).await;
         }
-    }
-
-    /// The events that are on their way or held back.
-    async fn events_waiting(&self) -> Result<Vec<String>, StartError> {
-        let mut waiting = Vec::new();
-        for (module, events) in self.events()? {
-            let part = |error: drystone_call::Error| StartError::part(format!("the events of `{module}`"), error.message());
-            let status = events.status(0).await.map_err(part)?;
-            let behind = status.pumps.iter().filter(|pump| pump.status.lag > 0);
-            waiting.extend(behind.map(|pump| format!("{} of {module} are not with {}", pump.status.lag, pump.status.pump)));
-            let held = status.consumers.iter().filter(|consumer| consumer.status.held_messages > 0);
-            waiting.extend(held.map(|one| format!("{} are held back by {}", one.status.held_messages, one.status.consumer)));
-        }
-        Ok(waiting)
     }
 
     fn events(&self) -> Result<Vec<(String, ModuleEvents)>, StartError> {
@@ -143,7 +139,9 @@ impl Rehearser {
                         let lines = String::from_utf8_lossy(&dump);
                         lines.lines().for_each(|line| self.note(&format!("{module} of {tenant}: {line}")));
                     }
-                    Err(error) => self.note(&format!("{module} of {tenant} cannot be read: {}", error.message())),
+                    Err(error) => {
+                        self.note(&format!("{module} of {tenant} cannot be read: {}", error.message()))
+                    }
                 }
             }
         }
@@ -152,7 +150,8 @@ impl Rehearser {
     /// What all starts of the application have injected.
     pub(super) fn report(&self) -> FaultReport {
         let all = self.faults.borrow();
-        let mut report = FaultReport { seed: self.site.seed, profile: self.site.profile, calls: 0, edges: std::collections::BTreeMap::default() };
+        let (seed, profile) = (self.site.seed, self.site.profile);
+        let mut report = FaultReport { seed, profile, calls: 0, edges: BTreeMap::new() };
         all.iter().for_each(|faults| report.add(&faults.report()));
         report
     }
@@ -163,4 +162,22 @@ impl Rehearser {
             running.stop().await;
         }
     }
+}
+
+/// The events that are on their way or held back.
+async fn events_waiting(
+    all: &Result<Vec<(String, ModuleEvents)>, StartError>,
+) -> Result<Vec<String>, String> {
+    let mut waiting = Vec::new();
+    for (module, events) in all.as_ref().map_err(ToString::to_string)? {
+        let status = events.status(0).await;
+        let status = status.map_err(|error| format!("the events of `{module}`: {}", error.message()))?;
+        for pump in status.pumps.iter().map(|pump| &pump.status).filter(|pump| pump.lag > 0) {
+            waiting.push(format!("{} of {module} are not with {}", pump.lag, pump.pump));
+        }
+        for one in status.consumers.iter().map(|one| &one.status).filter(|one| one.held_messages > 0) {
+            waiting.push(format!("{} are held back by {}", one.held_messages, one.consumer));
+        }
+    }
+    Ok(waiting)
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_call::{
-    Context, ContractClient, Error, Faults, IdempotencyKey, Ids as _, PlatformReason, Result, SeededIds, ServiceDef as _,
+    Context, ContractClient, Error, Faults, IdempotencyKey, Ids as _, PlatformReason, Result, SeededIds,
+    ServiceDef as _,
 };
 use drystone_store::Store;
 use futures_util::future::join_all;
@@ -118,7 +119,9 @@ impl Rehearser {
     pub fn store(&self, module: &str) -> Result<Store> {
         let running = self.running.borrow();
         let store = running.as_ref().ok_or_else(restarting)?.store(module).cloned();
-        store.ok_or_else(|| Error::new(drystone_call::Code::NotFound, format!("no module `{module}` with a store")))
+        store.ok_or_else(|| {
+            Error::new(drystone_call::Code::NotFound, format!("no module `{module}` with a store"))
+        })
     }
 
     /// Asks as a caller does who wants to know: again with the same key while the outcome is open, with pauses, and gives what was answered in the end, be it an

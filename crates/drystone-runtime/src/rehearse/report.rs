@@ -78,7 +78,11 @@ impl fmt::Display for Failure<'_> {
         if telling.len() > SHOWN {
             writeln!(f, "    and {} more", telling.len() - SHOWN)?;
         }
-        write!(f, "  to see it again, with all that happened: {} rehearse --profile {profile} --seed {seed} --trace", self.app)
+        write!(
+            f,
+            "  to see it again, with all that happened: {} rehearse --profile {profile} --seed {seed} --trace",
+            self.app
+        )
     }
 }
 

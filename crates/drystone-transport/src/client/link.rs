@@ -43,7 +43,10 @@ impl Link {
     ///
     /// # Errors
     /// A text that says what failed.
-    pub(super) async fn sender(self: &Arc<Self>, patience: Duration) -> Result<SendRequest<GrpcBody>, Arc<str>> {
+    pub(super) async fn sender(
+        self: &Arc<Self>,
+        patience: Duration,
+    ) -> Result<SendRequest<GrpcBody>, Arc<str>> {
         let connecting = {
             let mut state = self.state();
             match &*state {
@@ -56,9 +59,9 @@ impl Link {
                 }
             }
         };
-        tokio::time::timeout(patience, connecting).await.unwrap_or_else(|_| {
-            Err(format!("no connection within {} ms", patience.as_millis()).into())
-        })
+        tokio::time::timeout(patience, connecting)
+            .await
+            .unwrap_or_else(|_| Err(format!("no connection within {} ms", patience.as_millis()).into()))
     }
 
     /// Begins to connect; the caller holds the state and sets it to the result.

@@ -146,10 +146,8 @@ impl RemoteModule {
         patience: Duration,
     ) -> Result<Reply, Failure> {
         let connected = self.link.sender(patience).await;
-        let mut sender = connected.map_err(|cause| Failure {
-            error: self.unreachable(&cause),
-            reached: Reached::Nowhere,
-        })?;
+        let mut sender = connected
+            .map_err(|cause| Failure { error: self.unreachable(&cause), reached: Reached::Nowhere })?;
         let request = self.request(path, headers.clone(), message.clone()).map_err(Failure::of_peer)?;
         match sender.try_send_request(request).await {
             Ok(response) => self.read(path, response).await.map_err(Failure::of_peer),

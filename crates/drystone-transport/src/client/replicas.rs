@@ -79,7 +79,11 @@ impl Replicas {
     ///
     /// # Panics
     /// Outside a tokio runtime, unless there is one fixed address.
-    pub fn start(module: &str, discovery: Discovery, identity: &ProcessIdentity) -> Result<Self, TransportError> {
+    pub fn start(
+        module: &str,
+        discovery: Discovery,
+        identity: &ProcessIdentity,
+    ) -> Result<Self, TransportError> {
         let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
         let shared = Arc::new(Shared {
             target: Target::new(module, &Arc::default(), &identity.app().into(), &identity.client_config())?,
@@ -199,7 +203,8 @@ impl Shared {
                 continue;
             };
             let alone = self.count.load(Relaxed) < 2;
-            if alone || picked.member().remote.is_connected() || !self.lost(picked.address(), picked.member()) {
+            if alone || picked.member().remote.is_connected() || !self.lost(picked.address(), picked.member())
+            {
                 return Some(picked);
             }
         }
@@ -225,8 +230,7 @@ impl Shared {
         if self.found.borrow().is_none() {
             self.first_look().await.ok_or_else(|| self.nobody())?;
         }
-        let members: Vec<Arc<Member>> =
-            self.lock().values().map(|kept| Arc::clone(&kept.member)).collect();
+        let members: Vec<Arc<Member>> = self.lock().values().map(|kept| Arc::clone(&kept.member)).collect();
         let mut asked: FuturesUnordered<_> =
             members.iter().map(|member| member.remote.check(contract, timeout)).collect();
         let mut failed = None;

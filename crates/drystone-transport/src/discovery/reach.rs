@@ -62,7 +62,8 @@ impl FromStr for Reach {
 pub(super) fn host_and_port(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let bare = host.strip_prefix('[').map_or(Some(host), |rest| rest.strip_suffix(']'))?;
-    let named = !bare.is_empty() && !bare.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '[' | ']'));
+    let named =
+        !bare.is_empty() && !bare.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '[' | ']'));
     // Only brackets tell the colons of IPv6 from that of the port.
     let told_apart = !bare.contains(':') || host.starts_with('[');
     let port = port.parse().ok().filter(|port| *port != 0)?;

@@ -105,7 +105,10 @@ fn addresses_in(text: &str) -> Result<Arc<[Arc<str>]>, String> {
             continue;
         }
         if host_and_port(address).is_none() {
-            return Err(format!("line {}: {address:?} is not a host and a port, as in 10.0.0.7:7001", number + 1));
+            return Err(format!(
+                "line {}: {address:?} is not a host and a port, as in 10.0.0.7:7001",
+                number + 1
+            ));
         }
         found.push(address.into());
     }
@@ -126,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_file_has_an_address_a_line_and_comments() {
-        let found = addresses_in("# replicas\n10.0.0.8:1\n\n 10.0.0.7:1 # the old one\n10.0.0.8:1\n").unwrap();
+        let found =
+            addresses_in("# replicas\n10.0.0.8:1\n\n 10.0.0.7:1 # the old one\n10.0.0.8:1\n").unwrap();
         assert_eq!(found.iter().map(|address| &**address).collect::<Vec<_>>(), ["10.0.0.7:1", "10.0.0.8:1"]);
         let refused = addresses_in("10.0.0.7:1\n10.0.0.8\n").unwrap_err();
         assert!(refused.contains("line 2") && refused.contains("10.0.0.8"), "{refused}");

@@ -11,28 +11,25 @@ use drystone_transport::{Discovery, Lookup, Reach};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
-use tokio::sync::watch;
 
 /// A name server that answers what it is told to.
 struct Names {
-    answers: watch::Sender<Result<Vec<&'static str>, &'static str>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    answers: Mutex<Result<Vec<&'static str>, &'static str>>,
+    asked: Mutex<Vec<String>>,
 }
 
 impl Names {
     fn answering(addresses: &[&'static str]) -> Arc<Self> {
-        let answers = watch::Sender::new(Ok(addresses.to_vec()));
-        Arc::new(Self { answers, asked: Arc::default() })
+        Arc::new(Self { answers: Mutex::new(Ok(addresses.to_vec())), asked: Mutex::default() })
     }
 }
 
 impl Lookup for Names {
     fn look_up<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         self.asked.lock().unwrap().push(host.to_owned());
-        let answer = self.answers.borrow().clone();
-        let addresses = answer.map(|all| {
-            all.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).collect::<Vec<_>>()
-        });
+        let answer = self.answers.lock().unwrap().clone();
+        let addresses = answer
+            .map(|all| all.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).collect::<Vec<_>>());
         std::future::ready(addresses.map_err(io::Error::other)).boxed()
     }
 }
@@ -61,18 +58,18 @@ async fn a_name_is_resolved_again_and_a_failure_changes_nothing() {
     discovery.changed().await;
     assert_eq!(discovery.addresses(), ["10.0.0.1:7001", "10.0.0.2:7001"]);
     let began = tokio::time::Instant::now();
-    names.answers.send_replace(Ok(vec!["10.0.0.2", "10.0.0.3"]));
+    *names.answers.lock().unwrap() = Ok(vec!["10.0.0.2", "10.0.0.3"]);
     discovery.changed().await;
     assert_eq!(discovery.addresses(), ["10.0.0.2:7001", "10.0.0.3:7001"]);
     assert_eq!(began.elapsed().as_secs(), 5, "names are resolved every 5 s");
     for answer in [Err("the name server is away"), Ok(vec![])] {
-        names.answers.send_replace(answer);
+        *names.answers.lock().unwrap() = answer;
         after_looks(&discovery, 2).await;
         assert_eq!(discovery.addresses(), ["10.0.0.2:7001", "10.0.0.3:7001"]);
     }
     assert!(discovery.metrics().failures.load(SeqCst) >= 3);
     assert_eq!(discovery.metrics().changes.load(SeqCst), 2);
-    names.answers.send_replace(Ok(vec!["10.0.0.4"]));
+    *names.answers.lock().unwrap() = Ok(vec!["10.0.0.4"]);
     discovery.changed().await;
     assert_eq!(discovery.addresses(), ["10.0.0.4:7001"]);
     assert!(names.asked.lock().unwrap().iter().all(|host| host == "echo.internal"));

@@ -56,16 +56,23 @@ pub(super) async fn orders(callers: &Rehearser, books: &Books) -> Held {
                 Outcome::Refused(reason, Some(id)) => {
                     let read = get(callers, tenant, &id).await?;
                     let (state, why) = (OrderState::Declined as i32, reason.as_str());
-                    agree(&format!("refused order {id} of {tenant}"), &(read.state, &*read.decline_reason), &(state, why))?;
+                    agree(
+                        &format!("refused order {id} of {tenant}"),
+                        &(read.state, &*read.decline_reason),
+                        &(state, why),
+                    )?;
                     expected.insert(id);
                 }
                 Outcome::Refused(..) | Outcome::Open => open += 1,
             }
         }
-        let there: BTreeSet<String> = all_orders(callers, tenant).await?.into_iter().map(|order| order.id).collect();
+        let there: BTreeSet<String> =
+            all_orders(callers, tenant).await?.into_iter().map(|order| order.id).collect();
         let unknown: Vec<_> = there.difference(&expected).collect();
         if unknown.len() > open {
-            return Err(NotSo(format!("{tenant} has {unknown:?}, and {open} callers who do not know what became of theirs")));
+            return Err(NotSo(format!(
+                "{tenant} has {unknown:?}, and {open} callers who do not know what became of theirs"
+            )));
         }
     }
     Ok(())
@@ -78,7 +85,11 @@ pub(super) async fn charges(callers: &Rehearser, _: &Books) -> Held {
         let mut charged = BTreeSet::new();
         for charge in all_charges(callers, tenant).await? {
             let total = totals.get(&charge.order_id).map(total);
-            agree(&format!("the charge {} of {tenant}, beside the order's total", charge.id), &Some(charge.amount_minor), &total)?;
+            agree(
+                &format!("the charge {} of {tenant}, beside the order's total", charge.id),
+                &Some(charge.amount_minor),
+                &total,
+            )?;
             if !charged.insert(charge.order_id.clone()) {
                 return Err(NotSo(format!("order {} of {tenant} is charged twice", charge.order_id)));
             }
@@ -102,7 +113,11 @@ pub(super) async fn money(callers: &Rehearser, _: &Books) -> Held {
         agree(&format!("cents taken by {tenant}, beside what its confirmed orders cost"), &taken, &sold)?;
         let back: i64 = of_state(OrderState::Cancelled).map(total).sum();
         let returned = sum(ChargeState::Refunded, &|_| true);
-        agree(&format!("cents given back by {tenant}, beside what its cancelled orders cost"), &returned, &back)?;
+        agree(
+            &format!("cents given back by {tenant}, beside what its cancelled orders cost"),
+            &returned,
+            &back,
+        )?;
     }
     Ok(())
 }
@@ -119,16 +134,31 @@ pub(super) async fn stock(callers: &Rehearser, books: &Books) -> Held {
             let (mut held, mut sold) = (0, 0);
             for reservation in reservations.iter().filter(|reservation| reservation.sku == sku) {
                 let state = orders.get(&reservation.id).map(|order| order.state);
-                let (placing, confirmed) = (Some(OrderState::Placing as i32), Some(OrderState::Confirmed as i32));
+                let (placing, confirmed) =
+                    (Some(OrderState::Placing as i32), Some(OrderState::Confirmed as i32));
                 let is_held = reservation.state == ReservationState::Held as i32;
                 let is_sold = reservation.state == ReservationState::Confirmed as i32;
                 held += if is_held && state == placing { reservation.quantity } else { 0 };
-                sold += if is_sold && (state == placing || state == confirmed) { reservation.quantity } else { 0 };
+                sold += if is_sold && (state == placing || state == confirmed) {
+                    reservation.quantity
+                } else {
+                    0
+                };
             }
-            agree(&format!("units of {sku} that {tenant} has reserved, beside those of interrupted orders"), &stock.reserved, &held)?;
+            agree(
+                &format!("units of {sku} that {tenant} has reserved, beside those of interrupted orders"),
+                &stock.reserved,
+                &held,
+            )?;
             let added = books.added.borrow().get(&(tenant, sku)).copied().unwrap_or_default();
             let all = i64::from(stock.available) + i64::from(stock.reserved) + i64::from(sold);
-            agree(&format!("units of {sku} that {tenant} has, has reserved and has sold, beside those that were added"), &all, &added)?;
+            agree(
+                &format!(
+                    "units of {sku} that {tenant} has, has reserved and has sold, beside those that were added"
+                ),
+                &all,
+                &added,
+            )?;
         }
     }
     Ok(())
@@ -152,7 +182,10 @@ pub(super) async fn told(callers: &Rehearser, _: &Books) -> Held {
             *is.entry((order, kind)).or_default() += 1;
         }
         for about in expected.keys().chain(is.keys()) {
-            let (is, should) = (is.get(about).copied().unwrap_or_default(), expected.get(about).copied().unwrap_or_default());
+            let (is, should) = (
+                is.get(about).copied().unwrap_or_default(),
+                expected.get(about).copied().unwrap_or_default(),
+            );
             let kind = NotificationKind::try_from(about.1).unwrap_or_default().as_str_name();
             agree(&format!("how often {tenant} was told {kind} of order {}", about.0), &is, &should)?;
         }
@@ -162,7 +195,8 @@ pub(super) async fn told(callers: &Rehearser, _: &Books) -> Held {
 
 async fn get(callers: &Rehearser, tenant: &str, id: &str) -> Result<Order, NotSo> {
     let cx = callers.context(tenant, "user:auditor")?;
-    let read = callers.client::<OrdersClient>()?.get_order(&cx, GetOrderRequest { order_id: id.to_owned() }).await;
+    let read =
+        callers.client::<OrdersClient>()?.get_order(&cx, GetOrderRequest { order_id: id.to_owned() }).await;
     read.map_err(|error| NotSo(format!("order {id} of {tenant} cannot be read: {error}")))
 }
 
@@ -185,7 +219,8 @@ async fn all_told(callers: &Rehearser, tenant: &str) -> Result<Vec<(String, i32)
     let (mut all, mut page_token) = (Vec::new(), String::new());
     loop {
         let cx = callers.context(tenant, "user:auditor")?;
-        let request = ListNotificationsRequest { page_size: PAGE, page_token, ..ListNotificationsRequest::default() };
+        let request =
+            ListNotificationsRequest { page_size: PAGE, page_token, ..ListNotificationsRequest::default() };
         let page = callers.client::<NotificationsClient>()?.list_notifications(&cx, request).await?;
         let of_orders = page.notifications.into_iter().filter(|told| !told.order_id.is_empty());
         all.extend(of_orders.map(|told| (told.order_id, told.kind)));

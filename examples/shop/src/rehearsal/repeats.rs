@@ -12,11 +12,18 @@ use super::workload::TENANTS;
 /// Nothing but the orders of callers who went away is interrupted; after a repeat of each, nothing is, and money and stock agree to the cent and to the unit.
 pub(super) async fn interrupted(callers: &Rehearser, books: &Books) -> Result<(), NotSo> {
     for tenant in TENANTS {
-        let open: Vec<Wish> =
-            books.wishes_of(tenant).into_iter().filter(|wish| matches!(wish.outcome, Outcome::Open)).collect();
+        let open: Vec<Wish> = books
+            .wishes_of(tenant)
+            .into_iter()
+            .filter(|wish| matches!(wish.outcome, Outcome::Open))
+            .collect();
         let placing = interrupted_of(callers, tenant).await?;
         if placing.len() > open.len() {
-            let text = format!("{tenant} has {} interrupted orders, and {} callers went away", placing.len(), open.len());
+            let text = format!(
+                "{tenant} has {} interrupted orders, and {} callers went away",
+                placing.len(),
+                open.len()
+            );
             return Err(NotSo(text));
         }
         let before = all_orders(callers, tenant).await?.len();
@@ -24,13 +31,23 @@ pub(super) async fn interrupted(callers: &Rehearser, books: &Books) -> Result<()
         for wish in open {
             let first = repeat(callers, &wish).await;
             let second = repeat(callers, &wish).await;
-            agree(&format!("the second answer to {} of {tenant}", wish.key), &shown(&second), &shown(&first))?;
+            agree(
+                &format!("the second answer to {} of {tenant}", wish.key),
+                &shown(&second),
+                &shown(&first),
+            )?;
             begun += usize::from(is_new(&first, &placing));
         }
-        agree(&format!("interrupted orders of {tenant} after the repeats"), &interrupted_of(callers, tenant).await?.len(), &0)?;
+        agree(
+            &format!("interrupted orders of {tenant} after the repeats"),
+            &interrupted_of(callers, tenant).await?.len(),
+            &0,
+        )?;
         let after = all_orders(callers, tenant).await?.len();
         if after > before + begun {
-            return Err(NotSo(format!("{tenant} had {before} orders, {begun} callers came back with new ones, and now it has {after}")));
+            return Err(NotSo(format!(
+                "{tenant} had {before} orders, {begun} callers came back with new ones, and now it has {after}"
+            )));
         }
     }
     charges(callers, books).await?;
@@ -63,7 +80,9 @@ async fn repeat(callers: &Rehearser, wish: &Wish) -> drystone::Result<Order> {
 fn shown(answer: &drystone::Result<Order>) -> String {
     match answer {
         Ok(order) => format!("{order:?}"),
-        Err(error) if error.is(OrdersReason::OutOfStock) || error.is(OrdersReason::CardDeclined) => error.message().to_owned(),
+        Err(error) if error.is(OrdersReason::OutOfStock) || error.is(OrdersReason::CardDeclined) => {
+            error.message().to_owned()
+        }
         Err(error) => format!("{:?} {error}, which is no answer to an order", error.code()),
     }
 }

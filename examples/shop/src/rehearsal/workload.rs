@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use drystone::{Error, NotSo, Rehearser, Result};
 use inventory_api::{AddStockRequest, InventoryClient, Money};
-use orders_api::{CancelOrderRequest, GetOrderRequest, Order, OrderState, OrdersClient, OrdersReason, PlaceOrderRequest};
+use orders_api::{
+    CancelOrderRequest, GetOrderRequest, Order, OrderState, OrdersClient, OrdersReason, PlaceOrderRequest,
+};
 use users_api::{CreateUserRequest, ListUsersRequest, UsersClient};
 
 use super::books::{Books, Outcome, Wish};
@@ -34,7 +36,9 @@ pub(super) async fn a_busy_day(callers: &Rehearser) -> Result<Books, NotSo> {
     let customers = callers.at_once(CUSTOMERS, async |at| {
         let tenant = at % TENANTS.len();
         let user = users[tenant][at / TENANTS.len() % users[tenant].len()].clone();
-        Customer { callers, books: &books, tenant: TENANTS[tenant], user, name: format!("customer-{at}") }.shops().await;
+        Customer { callers, books: &books, tenant: TENANTS[tenant], user, name: format!("customer-{at}") }
+            .shops()
+            .await;
     });
     let (_, restarted) = drystone::join!(customers, start_anew(callers));
     restarted.map_err(|error| NotSo(format!("the shop does not start again: {error}")))?;
@@ -45,7 +49,8 @@ pub(super) async fn a_busy_day(callers: &Rehearser) -> Result<Books, NotSo> {
 async fn open(callers: &Rehearser, books: &Books, tenant: &'static str) -> Vec<String> {
     let mut users = Vec::new();
     for name in ["Bea", "Cleo"] {
-        let request = CreateUserRequest { email: format!("{name}@example.com"), display_name: name.to_owned() };
+        let request =
+            CreateUserRequest { email: format!("{name}@example.com"), display_name: name.to_owned() };
         let made = callers
             .settled(tenant, "user:clerk", &format!("user-{name}"), async |cx| {
                 callers.client::<UsersClient>()?.create_user(cx, request.clone()).await
@@ -58,7 +63,12 @@ async fn open(callers: &Rehearser, books: &Books, tenant: &'static str) -> Vec<S
     }
     for (sku, price, units) in ITEMS {
         let price = Money { currency_code: "EUR".to_owned(), minor_units: price };
-        let request = AddStockRequest { sku: sku.to_owned(), quantity: units, title: sku.to_owned(), price: Some(price) };
+        let request = AddStockRequest {
+            sku: sku.to_owned(),
+            quantity: units,
+            title: sku.to_owned(),
+            price: Some(price),
+        };
         stock_up(callers, books, tenant, sku, request, &format!("morning-{sku}")).await;
     }
     if users.is_empty() { ids_of_users(callers, tenant).await } else { users }
@@ -91,7 +101,9 @@ async fn stock_up(
         .await;
     match added {
         Ok(_) => books.add(tenant, sku, request.quantity),
-        Err(error) => books.wrong(format!("{} units of {sku} for {tenant} are not added: {error}", request.quantity)),
+        Err(error) => {
+            books.wrong(format!("{} units of {sku} for {tenant} are not added: {error}", request.quantity))
+        }
     }
 }
 
@@ -132,7 +144,12 @@ impl Customer<'_> {
         let (sku, _, _) = *self.callers.pick(&ITEMS);
         let quantity = 1 + i32::try_from(self.callers.below(3)).unwrap_or_default();
         let card = if self.callers.chance(20) { "tok_declined" } else { "tok_visa" };
-        PlaceOrderRequest { user_id: self.user.clone(), sku: sku.to_owned(), quantity, card_token: card.to_owned() }
+        PlaceOrderRequest {
+            user_id: self.user.clone(),
+            sku: sku.to_owned(),
+            quantity,
+            card_token: card.to_owned(),
+        }
     }
 
     async fn place(&self, key: &str, request: &PlaceOrderRequest) -> Result<Order> {
@@ -159,7 +176,11 @@ impl Customer<'_> {
         let mut answers = self.callers.at_once(2, async |_| self.place(key, &request).await).await;
         let (first, second) = (answers.pop()?, answers.pop()?);
         if told(&first) != told(&second) {
-            self.books.wrong(format!("two callers with key {key} were told {} and {}", told(&first), told(&second)));
+            self.books.wrong(format!(
+                "two callers with key {key} were told {} and {}",
+                told(&first),
+                told(&second)
+            ));
         }
         self.write(key, request, Some(first))
     }
@@ -190,7 +211,13 @@ impl Customer<'_> {
         };
         let placed = if let Outcome::Placed(order) = &outcome { Some(order.clone()) } else { None };
         let (tenant, principal) = (self.tenant, self.principal());
-        self.books.wishes.borrow_mut().push(Wish { tenant, principal, key: key.to_owned(), request, outcome });
+        self.books.wishes.borrow_mut().push(Wish {
+            tenant,
+            principal,
+            key: key.to_owned(),
+            request,
+            outcome,
+        });
         placed
     }
 
@@ -249,7 +276,11 @@ impl Customer<'_> {
             })
             .await;
         if !read.as_ref().is_ok_and(|read| read == order) {
-            self.books.wrong(format!("{} was acknowledged as {order:?} and read as {}", order.id, told(&read)));
+            self.books.wrong(format!(
+                "{} was acknowledged as {order:?} and read as {}",
+                order.id,
+                told(&read)
+            ));
         }
     }
 }

@@ -47,17 +47,16 @@ impl Site {
         let dir = TempDir::new().expect("a temporary directory");
         let database = tokio::task::block_in_place(migrated_database);
         let env = settings(&dir, &database);
-        let replicas: BTreeMap<usize, Replica> =
-            [Slot::First, Slot::Second].map(|slot| (slot as usize, Replica::start(&dir, &env, "127.0.0.1:0"))).into();
+        let replicas: BTreeMap<usize, Replica> = [Slot::First, Slot::Second]
+            .map(|slot| (slot as usize, Replica::start(&dir, &env, "127.0.0.1:0")))
+            .into();
         write_addresses(&dir, &replicas);
         let data = dir.path().join("main");
         std::fs::create_dir(&data).expect("a new directory");
         let mut main = start_process("main", &dir, &data, &env);
         let http = Http::new(&tokio::task::block_in_place(|| main.wait_for("REST and gRPC")));
-        eventually("the shop is ready", async || {
-            (http.get("/readyz").await.status == 200).then_some(())
-        })
-        .await;
+        eventually("the shop is ready", async || (http.get("/readyz").await.status == 200).then_some(()))
+            .await;
         let mut site = Self { http, _main: main, replicas, before: BTreeMap::new(), env, dir };
         site.all_are_well().await;
         site.fill().await;
@@ -166,19 +165,18 @@ fn settings(dir: &TempDir, database: &Database) -> Vec<(String, String)> {
         topology += &format!("[calls.contract.\"shop.{contract}\"]\ntimeout = \"20s\"\n");
     }
     std::fs::write(dir.path().join("topology.toml"), topology).expect("a new file");
-    [
-        ("DRYSTONE__STORE__URL", database.url.clone()),
-        ("DRYSTONE__APP__CERTIFICATES", path("certificates")),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    [("DRYSTONE__STORE__URL", database.url.clone()), ("DRYSTONE__APP__CERTIFICATES", path("certificates"))]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
 }
 
 /// Written whole, by rename, as whoever keeps such a file should.
 fn write_addresses(dir: &TempDir, replicas: &BTreeMap<usize, Replica>) {
     let lines: String = replicas.values().map(|replica| format!("{}\n", replica.address)).collect();
     let (path, fresh) = (dir.path().join("replicas"), dir.path().join("replicas.new"));
-    std::fs::write(&fresh, lines).and_then(|()| std::fs::rename(&fresh, &path)).expect("a file of the test's own");
+    std::fs::write(&fresh, lines)
+        .and_then(|()| std::fs::rename(&fresh, &path))
+        .expect("a file of the test's own");
 }
 
 fn start_process(name: &str, dir: &TempDir, data: &std::path::Path, env: &[(String, String)]) -> Program {

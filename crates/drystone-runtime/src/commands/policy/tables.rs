@@ -1,28 +1,29 @@
 //! Policies as tables: what is the same for all methods of a contract stands once.
 
-use std::fmt::Write as _;
-
 use crate::commands::table::Table;
 use crate::policies::{AdmissionLive, EdgeLive, MethodReport, PolicyReport, Shown};
 
 /// What stands for all methods of a contract.
 const EVERY: &str = "*";
 
+/// What stands for the methods of a contract that are named nowhere else, where they are many.
+const OTHERS: &str = "others";
+
+/// So many methods are named, and more are the others.
+const NAMED: usize = 3;
+
 /// A report as text.
 pub(super) fn of(report: &PolicyReport) -> String {
-    let mut text = String::new();
-    if let Some(process) = &report.process {
-        let _ = writeln!(text, "process {process}\n");
-    }
-    for edge in &report.edges {
-        let _ = writeln!(text, "{} -> {}\n{}", edge.from, edge.contract, policies(&edge.methods));
-        text.push_str(&live_edge(&edge.methods));
-    }
-    for served in &report.served {
-        let _ = writeln!(text, "{} serves {}\n{}", served.module, served.contract, policies(&served.methods));
-        text.push_str(&live_admission(&served.methods));
-    }
-    text
+    let head = report.process.iter().map(|process| format!("process {process}\n"));
+    let edges = report.edges.iter().map(|edge| {
+        let live = live_edge(&edge.methods);
+        format!("{} -> {}\n{}{live}", edge.from, edge.contract, policies(&edge.methods))
+    });
+    let served = report.served.iter().map(|served| {
+        let live = live_admission(&served.methods);
+        format!("{} serves {}\n{}{live}", served.module, served.contract, policies(&served.methods))
+    });
+    head.chain(edges).chain(served).collect::<Vec<_>>().join("\n")
 }
 
 /// The parts of the policies of a contract's methods.
@@ -47,9 +48,13 @@ fn policies<L>(methods: &[MethodReport<L>]) -> String {
         }
         // The special before the usual.
         rows.sort_by_key(|(_, of)| of.len());
-        let one = rows.len() == 1;
-        for ((value, from), of) in rows {
-            let of = if one { EVERY.to_owned() } else { of.join(", ") };
+        let last = rows.len() - 1;
+        for (place, ((value, from), of)) in rows.into_iter().enumerate() {
+            let of = match of.as_slice() {
+                _ if last == 0 => EVERY.to_owned(),
+                many if place == last && many.len() > NAMED => OTHERS.to_owned(),
+                named => named.join(", "),
+            };
             table.row([of, name.to_owned(), value, from]);
         }
     }
@@ -113,7 +118,7 @@ fn live_edge(methods: &[MethodReport<EdgeLive>]) -> String {
             live.breaker_opened.to_string(),
         ]);
     }
-    if any { format!("{table}\n") } else { String::new() }
+    if any { format!("\n{table}") } else { String::new() }
 }
 
 /// How the admission of served methods stands; nothing where no process was asked.
@@ -132,5 +137,5 @@ fn live_admission(methods: &[MethodReport<AdmissionLive>]) -> String {
             live.shed.to_string(),
         ]);
     }
-    if any { format!("{table}\n") } else { String::new() }
+    if any { format!("\n{table}") } else { String::new() }
 }
