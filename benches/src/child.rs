@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::events::backlog;
 use crate::recorder::Recorder;
 use crate::suites::Failure;
-use crate::{bare, calls, prices, tenants};
+use crate::{bare, calls, overload, prices, tenants, work};
 
 /// The variable that says what a process started by this program does, and with which recorder: `prices/off`.
 const ROLE: &str = "DRYSTONE_BENCH_ROLE";
@@ -33,10 +33,23 @@ pub(crate) enum Role {
     Fill,
     /// Drains it and prints what that takes.
     Backlog,
+    /// Runs the application of [`work`] by its own command line.
+    Work,
+    /// Overloads it and prints what came of that.
+    Overload,
 }
 
 impl Role {
-    const ALL: [Self; 6] = [Self::Prices, Self::Bare, Self::Calls, Self::Tenants, Self::Fill, Self::Backlog];
+    const ALL: [Self; 8] = [
+        Self::Prices,
+        Self::Bare,
+        Self::Calls,
+        Self::Tenants,
+        Self::Fill,
+        Self::Backlog,
+        Self::Work,
+        Self::Overload,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -46,6 +59,8 @@ impl Role {
             Self::Tenants => "tenants",
             Self::Fill => "fill",
             Self::Backlog => "backlog",
+            Self::Work => "work",
+            Self::Overload => "overload",
         }
     }
 }
@@ -63,6 +78,8 @@ pub(crate) fn act() -> Option<ExitCode> {
             Role::Tenants => tenants::print(&data).map(|()| ExitCode::SUCCESS),
             Role::Fill => backlog::fill(&data).map(|()| ExitCode::SUCCESS),
             Role::Backlog => backlog::print(&data).map(|()| ExitCode::SUCCESS),
+            Role::Work => Ok(work::app(&data).run()),
+            Role::Overload => overload::print(&data).map(|()| ExitCode::SUCCESS),
         }
     });
     Some(outcome.unwrap_or_else(|error| {
@@ -83,6 +100,19 @@ pub(crate) fn command(role: Role, recorder: Recorder, data: &Path) -> Result<Com
     let mut command = Command::new(std::env::current_exe()?);
     command.env(ROLE, format!("{}/{}", role.name(), recorder.name())).env(DATA, data);
     Ok(command)
+}
+
+/// The same command on one core alone, by util-linux's `taskset`, which becomes it.
+pub(crate) fn pinned(core: &str, command: &Command) -> Command {
+    let mut pinned = Command::new("taskset");
+    pinned.args(["--cpu-list", core]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => pinned.env(name, value),
+            None => pinned.env_remove(name),
+        };
+    }
+    pinned
 }
 
 /// A server in a process of its own, killed when dropped.

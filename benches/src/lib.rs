@@ -26,6 +26,8 @@ mod events;
 mod http;
 mod machine;
 mod memory;
+mod open;
+mod overload;
 mod plain;
 mod postgres;
 mod prices;
@@ -39,5 +41,6 @@ mod stats;
 mod suites;
 mod tenants;
 mod transactions;
+mod work;
 
 pub use suites::main;

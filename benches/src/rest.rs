@@ -79,7 +79,7 @@ pub(crate) fn platform(recorder: Recorder, data: &std::path::Path) -> Result<Ser
 }
 
 async fn send(server: &Server, request: &str, time: Duration) -> Result<f64, Failure> {
-    let answers = http::storm(&server.address("gateway")?, CONNECTIONS, request, ANSWER, time).await?;
+    let answers = http::storm(&server.address("gateway")?, CONNECTIONS, request, Some(ANSWER), time).await?;
     Ok(u32::try_from(answers)?.into())
 }
 

@@ -224,7 +224,7 @@ impl<S: ServiceDef + ?Sized> Link<S> {
         now: Instant,
     ) -> Result<(Resp, bool)> {
         let place = self.place.get().ok_or_else(|| not_bound(method.path))?;
-        let guards = self.guards[method.index].load_full();
+        let guards = self.guards[method.index].load();
         // Bulkhead: a callee that hangs holds so many of this module's calls and no more. First, since what is refused here has cost nothing.
         let _slot = guards.enter_bulkhead(method).inspect_err(|_| self.count_refused(method))?;
         // Rate: what would be too much has not begun, and is told when to come again.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use drystone_resilience::{Admission, AdmissionStats, Admitted, Shed};
 
+use tokio::time::Instant;
+
 use crate::policy::ServePolicy;
 use crate::{MethodInfo, PlatformReason, Result, TenantId};
 
@@ -42,16 +44,20 @@ impl Door {
         &self,
         tenant: &TenantId,
         method: &'static MethodInfo,
-    ) -> Result<Option<Admitted<'_, TenantId>>> {
+        now: Instant,
+    ) -> Result<Option<Inside<'_>>> {
         let Some(admission) = &self.admission else { return Ok(None) };
         if let Some(admitted) = admission.try_enter() {
-            return Ok(Some(admitted));
+            return Ok(Some(Inside { admitted, since: now }));
         }
         // Boxed, so that calls that need not wait do not carry the room for it.
-        Box::pin(admission.enter(tenant)).await.map(Some).map_err(|Shed { retry_after, .. }| {
+        let entered = Box::pin(admission.enter(tenant)).await;
+        let admitted = entered.map_err(|Shed { retry_after, .. }| {
             let text = format!("{} has more to do than it can; the call has not begun", method.path);
             PlatformReason::Overloaded.error(text).retry_after(retry_after)
-        })
+        })?;
+        // The wait is not the handler's time.
+        Ok(Some(Inside { admitted, since: Instant::now() }))
     }
 
     pub(crate) fn live(&self) -> ServeLive {
@@ -65,6 +71,19 @@ impl Door {
 impl Default for Door {
     fn default() -> Self {
         Self::new(ServePolicy::default())
+    }
+}
+
+/// A call that was let in; when this is dropped, another may come in its place.
+pub(crate) struct Inside<'d> {
+    admitted: Admitted<'d, TenantId>,
+    since: Instant,
+}
+
+impl Inside<'_> {
+    /// The call has done its work, and the limit may learn from it.
+    pub(crate) fn done(self) {
+        self.admitted.done_in(|| self.since.elapsed());
     }
 }
 

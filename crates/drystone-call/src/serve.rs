@@ -93,8 +93,8 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         }
         let work = async {
             // Admission: so many at once, and a fair turn for each tenant; what is refused has done nothing.
-            let door = self.doors[method.index].load_full();
-            let admitted = door.enter(cx.tenant(), method).await?;
+            let door = self.doors[method.index].load();
+            let admitted = door.enter(cx.tenant(), method, now).await?;
             // Idempotency key: a call that was answered is answered from the record.
             let kept = if method.is_keyed() {
                 // Boxed, so that calls without a key do not carry the room for it.
@@ -120,7 +120,7 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
             // Barriers: the commit that the answer rests on.
             let answer = self.settle(method, cx, answer).await.map(|answer| (answer, false));
             if let Some(admitted) = admitted {
-                admitted.done(now.elapsed());
+                admitted.done();
             }
             answer
         };

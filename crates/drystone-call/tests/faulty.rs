@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, reason = "the runners of one process are not needed here")]
 #[path = "support/echo.rs"]
 mod support;
 

@@ -187,9 +187,18 @@ pub struct Admitted<'a, K: Eq + Hash + Clone + Send + 'static> {
 
 impl<K: Eq + Hash + Clone + Send + 'static> Admitted<'_, K> {
     /// The call did its work and took so long: the limit learns from it. Without this, it learns nothing from the call.
-    pub fn done(mut self, took: Duration) {
+    pub fn done(self, took: Duration) {
+        self.end(|limit| limit.sample(took));
+    }
+
+    /// As [`Self::done`], for calls that may be faster than a clock is read: asks how long it took only now and then.
+    pub fn done_in(self, took: impl FnOnce() -> Duration) {
+        self.end(|limit| limit.sample_some(took));
+    }
+
+    fn end(mut self, sample: impl FnOnce(&Limit) -> bool) {
         if let Some(admission) = self.admission.take() {
-            if admission.limit.sample(took) {
+            if sample(&admission.limit) {
                 admission.limit.look(admission.clock.now(), admission.line.running());
             }
             admission.give_back();

@@ -93,7 +93,7 @@ impl App {
         self
     }
 
-    /// Runs the command line: `run` (the default), `up`, `migrate`, `tenants`, `events`, `db`, `rehearse`, `graph`, `routes`, `config`.
+    /// Runs the command line: `run` (the default), `up`, `migrate`, `tenants`, `events`, `db`, `policy`, `rehearse`, `graph`, `routes`, `config`.
     ///
     /// Returns when the application has stopped; a failure to start is printed to standard error.
     #[must_use]

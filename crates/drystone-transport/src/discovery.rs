@@ -72,7 +72,7 @@ impl Discovery {
                 Some(Arc::new(Ends::with_owner(tokio::spawn(looking))))
             }
         };
-        Self { reach, found, metrics, task: task }
+        Self { reach, found, metrics, task }
     }
 
     /// Where it looks.

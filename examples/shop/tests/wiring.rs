@@ -243,6 +243,18 @@ fn the_binary_refuses_what_is_unsafe_or_misspelt() {
         (&["run", "--process", "moon"], "X", "", "there is no process `moon`"),
         (&["run", "--topology", "none.toml"], "X", "", "none.toml"),
         (&["run"], "DRYSTONE_LOG", "=,=", "DRYSTONE_LOG"),
+        (
+            &["up", "--topology", support::SPLIT],
+            "DRYSTONE__PROCESSES__INVENTORY__REACH",
+            "127.0.0.1:7001",
+            "set processes.inventory.listen",
+        ),
+        (
+            &["up", "--topology", support::SPLIT],
+            "DRYSTONE__PROCESSES__INVENTORY__REACH",
+            "dns:inventory",
+            "processes.inventory.reach",
+        ),
         (&["fly"], "X", "", "unrecognized subcommand"),
     ] {
         let (ok, said) = shop(args, &[(name, value)], dir.path());

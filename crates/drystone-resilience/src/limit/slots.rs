@@ -55,6 +55,11 @@ impl Limit {
         self.samples.add(took)
     }
 
+    /// As [`Self::sample`], for a call that is timed only when that is of use.
+    pub(crate) fn sample_some(&self, took: impl FnOnce() -> Duration) -> bool {
+        self.samples.add_some(took)
+    }
+
     /// Learns. `running` includes the call that has just ended.
     pub(crate) fn look(&self, now: Instant, running: u32) {
         // Who finds it locked leaves it: another one looks, eight calls later.

@@ -62,6 +62,12 @@ impl RemoteModule {
         &self.link.target.module
     }
 
+    /// The address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.link.target.address
+    }
+
     /// The counters.
     #[must_use]
     pub fn metrics(&self) -> &RemoteMetrics {
@@ -74,7 +80,7 @@ impl RemoteModule {
         self.link.is_connected()
     }
 
-    /// Asks the process whether it serves `contract` (as in `shop.orders.v1.Orders`) now; for readiness checks.
+    /// Asks the process whether it serves `contract` (as in `shop.orders.v1.Orders`; empty for anything at all) now; for readiness checks.
     ///
     /// # Errors
     /// `UNAVAILABLE` if it does not, cannot be reached, or does not answer within `timeout`.
@@ -93,7 +99,8 @@ impl RemoteModule {
         match answer {
             Ok(reply) if health::is_serving(&reply.body) => Ok(()),
             Ok(_) => {
-                Err(self.unreachable(&format!("it does not serve {contract} now; see its own readiness")))
+                let what = if contract.is_empty() { "anything" } else { contract };
+                Err(self.unreachable(&format!("it does not serve {what} now; see its own readiness")))
             }
             Err(error) if error.code() == Code::Unavailable => Err(error),
             Err(error) => Err(self.unreachable(error.message())),

@@ -163,6 +163,7 @@ impl Shared {
         while let Some(picked) = self.pick(&tried).await {
             if failed.is_some() {
                 self.metrics.moved.fetch_add(1, Relaxed);
+                tracing::debug!(target: "drystone::transport", path, to = %picked.address(), "sent to another replica");
                 attempt.shrink(&mut headers);
             }
             let (address, member) = (Arc::clone(picked.address()), Arc::clone(picked.member()));

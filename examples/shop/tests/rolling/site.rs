@@ -42,11 +42,12 @@ struct Replica {
 }
 
 impl Site {
-    /// Starts everything on a new database, with units enough of every item.
-    pub(crate) async fn start() -> Self {
+    /// Starts everything on a new database, with units enough of every item and more settings.
+    pub(crate) async fn start(more: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let database = tokio::task::block_in_place(migrated_database);
-        let env = settings(&dir, &database);
+        let mut env = settings(&dir, &database);
+        env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let replicas: BTreeMap<usize, Replica> = [Slot::First, Slot::Second]
             .map(|slot| (slot as usize, Replica::start(&dir, &env, "127.0.0.1:0")))
             .into();

@@ -48,11 +48,23 @@ impl Member {
     ///
     /// The question is about the process: TLS has shown that it hosts the module.
     pub(super) async fn keep_asking(self: Arc<Self>, random: Arc<dyn Random>, tell: impl Fn(bool)) {
-        let mut soon = SOON;
+        let (mut soon, mut known) = (SOON, true);
         loop {
-            let serves = self.remote.check("", ANSWER).await.is_ok();
+            let answer = self.remote.check("", ANSWER).await;
+            let serves = answer.is_ok();
             self.there.store(serves, SeqCst);
             tell(serves);
+            if serves != std::mem::replace(&mut known, serves) {
+                let (module, address) = (self.remote.module(), self.remote.address());
+                match answer {
+                    Ok(()) => {
+                        tracing::info!(target: "drystone::transport", module, address, "a replica is back")
+                    }
+                    Err(error) => {
+                        tracing::warn!(target: "drystone::transport", module, address, %error, "a replica is away");
+                    }
+                }
+            }
             let longest = if serves { EVERY } else { soon };
             soon = if serves { SOON } else { (soon * 2).min(EVERY) };
             tokio::select! {
