@@ -20,6 +20,7 @@ mod bare;
 mod build_times;
 mod by_hand;
 mod calls;
+mod cascade;
 mod child;
 mod cpu;
 mod events;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::recorder::Recorder;
 use crate::{
-    build_times, calls, child, events, machine, memory, overload, postgres, profile, remote, report, rest, tenants,
+    build_times, calls, cascade, child, events, machine, memory, overload, postgres, profile, remote, report, rest, tenants,
     transactions,
 };
 
@@ -19,7 +19,7 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 type Suite = fn(&Plan) -> Result<String, Failure>;
 
 /// The suites in the order of `RESULTS.md`; the last two are slow and run only when they are named.
-const SUITES: [(&str, Suite); 12] = [
+const SUITES: [(&str, Suite); 13] = [
     ("machine", machine::run),
     ("calls", calls::run),
     ("remote", remote::run),
@@ -28,13 +28,14 @@ const SUITES: [(&str, Suite); 12] = [
     ("postgres", postgres::run),
     ("events", events::run),
     ("tenants", tenants::run),
+    ("cascade", cascade::run),
     ("overload", overload::run),
     ("memory", memory::run),
     ("backlog", events::backlog::run),
     ("build", build_times::run),
 ];
 /// How many of them run when none is named.
-const USUAL: usize = 10;
+const USUAL: usize = 11;
 
 const USAGE: &str = "usage: cargo bench -p drystone-benches -- [--quick] [--write] [SUITE ...]
        cargo bench -p drystone-benches -- profile calls|rest|transactions|postgres|events|events-postgres";

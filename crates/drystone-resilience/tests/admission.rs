@@ -271,6 +271,22 @@ async fn overload_costs_little_of_the_work_and_little_time() {
     assert_eq!((stats.admitted, stats.shed), (done, offered - done), "every call was counted once");
 }
 
+/// Counts who runs; a call that is aborted while it runs leaves too.
+struct Running<'a>(&'a AtomicU64);
+
+impl<'a> Running<'a> {
+    fn new(running: &'a AtomicU64) -> Self {
+        assert!(running.fetch_add(1, Ordering::SeqCst) < 3, "more run than may");
+        Self(running)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn threads_that_come_wait_cancel_and_leave_lose_no_permit_and_take_none_too_many() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -287,9 +303,9 @@ fn threads_that_come_wait_cancel_and_leave_lose_no_permit_and_take_none_too_many
             calls.push(tokio::spawn(async move {
                 let enter = admission.enter(&(number % 7)).await;
                 let Ok(admitted) = enter else { return };
-                assert!(running.fetch_add(1, Ordering::SeqCst) < 3, "more run than may");
+                let place = Running::new(&running);
                 tokio::task::yield_now().await;
-                running.fetch_sub(1, Ordering::SeqCst);
+                drop(place);
                 if number % 2 == 0 { admitted.done(MS) } else { drop(admitted) }
             }));
             if number % 3 == 0 {

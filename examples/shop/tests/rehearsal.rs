@@ -1,5 +1,6 @@
 //! The shop rehearsed: its invariants hold under the faults of every seed, and a seed repeats to the bit.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use drystone::{Profile, Rehearsed};
@@ -36,20 +37,37 @@ fn the_invariants_hold_under_faults_that_the_stack_absorbs() {
     }
 }
 
+/// Rehearses the seeds twice each, on two threads.
+fn all_twice() -> Vec<(Rehearsed, Rehearsed)> {
+    let half = |first: u64| {
+        move || -> Vec<_> {
+            let twice = |seed| (rehearse(seed, Profile::Hostile), rehearse(seed, Profile::Hostile));
+            (first..first + SEEDS / 2).map(twice).collect()
+        }
+    };
+    std::thread::scope(|threads| {
+        let (one, other) = (threads.spawn(half(1)), threads.spawn(half(1 + SEEDS / 2)));
+        let (one, other) = (one.join().expect("seeds start"), other.join().expect("seeds start"));
+        one.into_iter().chain(other).collect()
+    })
+}
+
 #[test]
-fn a_seed_repeats_to_the_bit() {
-    for seed in 1..=SEEDS {
-        let (first, second) = (rehearse(seed, Profile::Hostile), rehearse(seed, Profile::Hostile));
+fn a_seed_repeats_to_the_bit_here_and_in_another_process() {
+    let elsewhere = digests_of_process();
+    for (first, second) in all_twice() {
+        let seed = first.seed;
         let differs = first.trace.iter().zip(&second.trace).position(|(first, second)| first != second);
         if let Some(at) = differs {
             let from = at.saturating_sub(3);
             panic!(
-                "seed {seed} differs at line {at}:\n{:#?}\n{:#?}",
+                "seed {seed}, line {at}:\n{:#?}\n{:#?}",
                 &first.trace[from..=at],
                 &second.trace[from..=at]
             );
         }
         assert_eq!((first.trace.len(), first.digest), (second.trace.len(), second.digest), "seed {seed}");
+        assert_eq!(elsewhere.get(&seed), Some(&format!("{:016x}", first.digest)), "seed {seed} elsewhere");
     }
 }
 
@@ -58,23 +76,17 @@ fn seeds_differ() {
     assert_ne!(rehearse(1, Profile::Hostile).digest, rehearse(2, Profile::Hostile).digest);
 }
 
-#[test]
-fn another_process_repeats_it_too() {
-    let seeds: Vec<String> = (1..=SEEDS).map(|seed| digest_of_process(seed)).collect();
-    let here: Vec<String> =
-        (1..=SEEDS).map(|seed| format!("{:016x}", rehearse(seed, Profile::Hostile).digest)).collect();
-    assert_eq!(seeds, here);
-}
-
-/// The digest that the shop's binary prints for a seed.
-fn digest_of_process(seed: u64) -> String {
+/// The digests that the shop's binary prints, by seed.
+fn digests_of_process() -> BTreeMap<u64, String> {
     let mut shop = Command::new(env!("CARGO_BIN_EXE_shop"));
     let run =
-        shop.args(["rehearse", "--trace", "--seed", &seed.to_string()]).output().expect("the binary runs");
+        shop.args(["rehearse", "--trace", "--seeds", &SEEDS.to_string()]).output().expect("the binary runs");
     let printed = String::from_utf8_lossy(&run.stdout);
-    let digest =
-        printed.lines().find_map(|line| line.strip_prefix(&format!("seed {seed}: "))?.rsplit(' ').next());
-    digest.unwrap_or_else(|| panic!("no digest in:\n{printed}")).to_owned()
+    let digest = |line: &str| {
+        let (seed, rest) = line.strip_prefix("seed ")?.split_once(": ")?;
+        Some((seed.parse().ok()?, rest.split_once("digest ")?.1.to_owned()))
+    };
+    printed.lines().filter_map(digest).collect()
 }
 
 #[test]

@@ -174,6 +174,7 @@ impl fmt::Display for FaultReport {
                 said = true;
             }
         }
-        write!(f, "{} in {} calls", if said { "" } else { "no faults" }, self.calls)
+        let calls = if self.calls == 1 { "call" } else { "calls" };
+        write!(f, "{} in {} {calls}", if said { "" } else { "no faults" }, self.calls)
     }
 }

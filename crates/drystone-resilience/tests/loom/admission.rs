@@ -132,6 +132,23 @@ fn a_call_that_is_cancelled_while_it_is_woken_passes_its_permit_on() {
 }
 
 #[test]
+fn nobody_passes_by_the_line() {
+    let now = Instant::now();
+    explore(move || {
+        let admission = Admission::new(now);
+        assert!(admission.line.try_take(1));
+        let waiting = admission.enter().expect("the only place is taken");
+        let theirs = admission.clone();
+        let leaving = thread::spawn(move || theirs.give_back());
+        assert!(!admission.line.try_take(1), "the permit is the one's that waits");
+        leaving.join().expect("no panic");
+        assert_eq!(wait(&waiting), Verdict::Granted);
+        admission.run();
+        assert!(admission.is_idle());
+    });
+}
+
+#[test]
 fn a_call_is_shed_or_granted_never_both_and_never_neither() {
     let now = Instant::now();
     explore(move || {
