@@ -42,14 +42,24 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
             }
         }
     }
-    let mut table =
-        Table::new(&["subscriber", "bare ns", "direct ns", "above bare", "encoded ns", "above bare"]);
+    let mut table = Table::new(&[
+        "subscriber",
+        "bare ns",
+        "direct ns",
+        "above bare",
+        "allocations",
+        "encoded ns",
+        "above bare",
+        "allocations",
+    ]);
     for recorder in Recorder::ALL {
         let name = |kind: &str| format!("{kind} {}", recorder.name());
         let mut cells = vec![format!("{:.0}", rounds.median(&name(BARE)))];
         for runner in RUNNERS {
             cells.push(format!("{:.0}", rounds.median(&name(runner))));
             cells.push(format!("{:.0}", rounds.difference(&name(runner), &name(BARE))));
+            let allocations = |kind: &str| name(&format!("{kind}-allocations"));
+            cells.push(format!("+{:.0}", rounds.difference(&allocations(runner), &allocations(BARE))));
         }
         table.row(recorder.name(), &cells);
     }
@@ -59,7 +69,7 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
 /// Measures in this process and prints one line a batch: the kind and the nanoseconds a call.
 pub(crate) fn print(data: &Path) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let bench = runtime.block_on(async {
         let bench = Bench::start(data).await?;
         for batch in 0..BATCHES + 20 {
             let measured = [
@@ -72,9 +82,25 @@ pub(crate) fn print(data: &Path) -> Result<(), Failure> {
                 println!("{name} {:.1}", took.as_secs_f64() * 1e9 / f64::from(BATCH));
             }
         }
-        bench.stop().await;
-        Ok(())
-    })
+        Ok::<Bench, Failure>(bench)
+    })?;
+    // Counted apart, so that looking at them is in no time; the counter wants to drive the work itself.
+    for (name, kind) in [(BARE, Kind::Bare), ("direct", Kind::Direct), ("encoded", Kind::Encoded)] {
+        let mut outcome = Ok(Duration::ZERO);
+        let counted = allocation_counter::measure(|| outcome = runtime.block_on(bench.batch(kind)));
+        outcome?;
+        println!("{name}-allocations {:.3}", counted.count_total as f64 / f64::from(BATCH));
+    }
+    runtime.block_on(bench.stop());
+    Ok(())
+}
+
+/// A way to the service.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Bare,
+    Direct,
+    Encoded,
 }
 
 /// The three ways to the same service.
@@ -91,6 +117,14 @@ impl Bench {
             direct: start(data, "direct").await?,
             encoded: start(data, "encoded").await?,
         })
+    }
+
+    async fn batch(&self, kind: Kind) -> Result<Duration, Failure> {
+        match kind {
+            Kind::Bare => self.bare().await,
+            Kind::Direct => self.direct().await,
+            Kind::Encoded => self.encoded().await,
+        }
     }
 
     async fn bare(&self) -> Result<Duration, Failure> {

@@ -211,7 +211,9 @@ impl Shop {
     /// Leads the payments through the phases.
     fn lead(mut self, began: Instant) -> Result<Self, Failure> {
         let until = |second: u64| {
-            std::thread::sleep((began + Duration::from_secs(second)).saturating_duration_since(Instant::now()));
+            std::thread::sleep(
+                (began + Duration::from_secs(second)).saturating_duration_since(Instant::now()),
+            );
         };
         until(PHASES[1].1);
         self.wire.set(State::Late(SLOW));
@@ -236,8 +238,10 @@ fn one() -> Result<Run, Failure> {
         offer(&address, streams("warm", &orders), Duration::from_secs(2), marked).await?;
         let began = Instant::now();
         let lead = tokio::task::spawn_blocking(move || shop.lead(began));
-        let (seen, looks) =
-            tokio::join!(offer(&address, streams("order", &orders), time, marked), watch::look(&address, began, time));
+        let (seen, looks) = tokio::join!(
+            offer(&address, streams("order", &orders), time, marked),
+            watch::look(&address, began, time)
+        );
         drop(lead.await??);
         Ok(Run { seen: seen?, looks: looks? })
     })
@@ -250,7 +254,8 @@ fn marked(answer: &http::Answer<'_>) -> bool {
 /// Fills the stock and places orders to read; their ids.
 async fn prepare(address: &str) -> Result<Vec<String>, Failure> {
     let mut connection = Connection::open(address).await?;
-    let more = http::post("/v1/stock/tea-assam:add", r#"{"quantity":100000}"#, "idempotency-key: \"stock\"\r\n");
+    let more =
+        http::post("/v1/stock/tea-assam:add", r#"{"quantity":100000}"#, "idempotency-key: \"stock\"\r\n");
     connection.exchange(more.as_bytes()).await?;
     let mut ids = Vec::new();
     for number in 0..PLACED {
@@ -282,7 +287,11 @@ fn streams(kind: &'static str, orders: &Arc<[String]>) -> Vec<Stream> {
         Box::new(|_| http::get("/v1/stock/tea-assam")),
         Box::new(|_| http::get("/v1/users")),
     ];
-    ENDPOINTS.into_iter().zip(requests).map(|((_, per_second), request)| Stream { per_second, request }).collect()
+    ENDPOINTS
+        .into_iter()
+        .zip(requests)
+        .map(|((_, per_second), request)| Stream { per_second, request })
+        .collect()
 }
 
 /// An address of loopback at which nobody listens.

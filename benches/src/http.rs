@@ -25,7 +25,11 @@ impl Connection {
     /// Sends one request and returns the body of its answer, which must have status 200.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<&[u8], Failure> {
         let answer = self.answer(request).await?;
-        if answer.status == 200 { Ok(answer.body) } else { Err(format!("not a good answer: {answer:?}").into()) }
+        if answer.status == 200 {
+            Ok(answer.body)
+        } else {
+            Err(format!("not a good answer: {answer:?}").into())
+        }
     }
 
     /// Sends one request and returns its answer, which must have a length.

@@ -25,6 +25,7 @@ mod child;
 mod cpu;
 mod events;
 mod http;
+mod layers;
 mod machine;
 mod memory;
 mod open;

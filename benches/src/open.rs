@@ -112,7 +112,8 @@ fn pace(streams: &[Stream], began: Instant, time: Duration, send: &mpsc::Unbound
             return;
         }
         let rate = streams[stream].per_second;
-        next[stream] = (start(stream, rate) + Duration::from_secs_f64((number + 1) as f64 / rate), number + 1);
+        next[stream] =
+            (start(stream, rate) + Duration::from_secs_f64((number + 1) as f64 / rate), number + 1);
     }
 }
 
@@ -172,7 +173,13 @@ mod tests {
     fn a_quantile_is_a_latency_that_was_seen() {
         let seen: Vec<Seen> = (1..=100)
             .rev()
-            .map(|n| Seen { stream: 0, due: Duration::ZERO, took: Duration::from_millis(n), status: 200, marked: false })
+            .map(|n| Seen {
+                stream: 0,
+                due: Duration::ZERO,
+                took: Duration::from_millis(n),
+                status: 200,
+                marked: false,
+            })
             .collect();
         assert!((quantile(seen.iter(), 0.99) - 100.0).abs() < 1e-9);
         assert!((quantile(seen.iter(), 0.5) - 51.0).abs() < 1e-9);

@@ -55,8 +55,18 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
 const SECONDS: &str = "DRYSTONE_BENCH_SECONDS";
 
 fn levels(all: &Rounds) -> String {
-    let columns =
-        ["offered", "offered/s", "done/s", "beside the peak", "p50 ms", "p99 ms", "beside 0.2", "refused/s", "refused p99 ms", "with Retry-After"];
+    let columns = [
+        "offered",
+        "offered/s",
+        "done/s",
+        "beside the peak",
+        "p50 ms",
+        "p99 ms",
+        "beside 0.2",
+        "refused/s",
+        "refused p99 ms",
+        "with Retry-After",
+    ];
     let mut table = Table::new(&columns);
     for offered in OFFERED {
         let name = |what: &str| format!("{what} {offered}");
@@ -78,7 +88,8 @@ fn levels(all: &Rounds) -> String {
 }
 
 fn tenants(all: &Rounds) -> String {
-    let mut table = Table::new(&["a tenant that offers 0.3 x capacity", "done/s", "p50 ms", "p99 ms", "refused"]);
+    let mut table =
+        Table::new(&["a tenant that offers 0.3 x capacity", "done/s", "p50 ms", "p99 ms", "refused"]);
     for (case, name) in [("alone", "alone"), ("flood", "while another offers 4.5 x capacity")] {
         let number = |what: &str| all.median(&format!("{what} {case}"));
         let cells = [

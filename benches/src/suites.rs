@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use crate::recorder::Recorder;
 use crate::{
-    build_times, calls, cascade, child, events, machine, memory, overload, postgres, profile, remote, report, rest, tenants,
-    transactions,
+    build_times, calls, cascade, child, events, layers, machine, memory, overload, postgres, profile, remote,
+    report, rest, tenants, transactions,
 };
 
 /// What ends a run.
@@ -19,9 +19,10 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 type Suite = fn(&Plan) -> Result<String, Failure>;
 
 /// The suites in the order of `RESULTS.md`; the last two are slow and run only when they are named.
-const SUITES: [(&str, Suite); 13] = [
+const SUITES: [(&str, Suite); 14] = [
     ("machine", machine::run),
     ("calls", calls::run),
+    ("layers", layers::run),
     ("remote", remote::run),
     ("rest", rest::run),
     ("transactions", transactions::run),
@@ -35,7 +36,7 @@ const SUITES: [(&str, Suite); 13] = [
     ("build", build_times::run),
 ];
 /// How many of them run when none is named.
-const USUAL: usize = 11;
+const USUAL: usize = 12;
 
 const USAGE: &str = "usage: cargo bench -p drystone-benches -- [--quick] [--write] [SUITE ...]
        cargo bench -p drystone-benches -- profile calls|rest|transactions|postgres|events|events-postgres";

@@ -108,7 +108,12 @@ fn frame(text: &mut String, panel: &Panel, title: [&str; 2], marks: &[(f64, &str
 fn legend(text: &mut String, top: f64, entries: &[(&str, &str)]) {
     for (row, (colour, name)) in entries.iter().enumerate() {
         let y = top + row as f64 * 17.0;
-        line(text, (RIGHT + 12.0, y - 4.0), (RIGHT + 32.0, y - 4.0), &format!("stroke=\"{colour}\" stroke-width=\"3\""));
+        line(
+            text,
+            (RIGHT + 12.0, y - 4.0),
+            (RIGHT + 32.0, y - 4.0),
+            &format!("stroke=\"{colour}\" stroke-width=\"3\""),
+        );
         word(text, (RIGHT + 38.0, y), "", name);
     }
 }
@@ -158,8 +163,14 @@ fn answers(text: &mut String, run: &Run) {
 fn attempts(text: &mut String, run: &Run) {
     let calm = run.attempts(0);
     let calm = calm.iter().sum::<f64>() / calm.len().max(1) as f64;
-    let panel = Panel { top: 408.0, bottom: 508.0, low: 0.0, high: (calm * 1.5).max(1.0), logarithmic: false };
-    frame(text, &panel, ["attempts at the", "payments a second"], &[(0.0, "0"), (calm, &format!("{calm:.0}"))]);
+    let panel =
+        Panel { top: 408.0, bottom: 508.0, low: 0.0, high: (calm * 1.5).max(1.0), logarithmic: false };
+    frame(
+        text,
+        &panel,
+        ["attempts at the", "payments a second"],
+        &[(0.0, "0"), (calm, &format!("{calm:.0}"))],
+    );
     let all = (0..PHASES.len()).flat_map(|phase| run.attempts(phase));
     for (second, value) in all.enumerate() {
         let (left, top) = (x(second as f64) + 1.0, panel.y(value));
@@ -228,7 +239,6 @@ mod tests {
             at: Duration::from_secs(second.into()),
             breakers: [u8::try_from(second / 15).unwrap(), 0],
             attempts: f64::from(second) * 40.0,
-            refused: 0.0,
         };
         let svg = svg(&Run { seen: seen.collect(), looks: (0..45).map(look).collect() });
         assert_eq!(svg.matches("<polyline").count(), 9);

@@ -19,8 +19,6 @@ pub(crate) struct Look {
     pub(crate) breakers: [u8; 2],
     /// Attempts of both methods since the process began.
     pub(crate) attempts: f64,
-    /// Calls of both that the edge itself refused.
-    pub(crate) refused: f64,
 }
 
 /// Looks again and again for a time.
@@ -47,12 +45,7 @@ fn read(text: &str) -> Look {
         Some(state) if state > 0.5 => 1,
         _ => 0,
     });
-    Look {
-        at: Duration::ZERO,
-        breakers,
-        attempts: sum("drystone_call_attempts_total"),
-        refused: sum("drystone_call_refused_total"),
-    }
+    Look { at: Duration::ZERO, breakers, attempts: sum("drystone_call_attempts_total") }
 }
 
 /// Attempts a second, in whole seconds from `from` to `to`: each by the looks that are nearest to its ends.
@@ -85,7 +78,8 @@ mod tests {
 
     #[test]
     fn attempts_are_counted_by_the_second() {
-        let look = |tenths, attempts| Look { at: Duration::from_millis(tenths * 100), attempts, ..Look::default() };
+        let look =
+            |tenths, attempts| Look { at: Duration::from_millis(tenths * 100), attempts, ..Look::default() };
         let looks = [look(0, 0.0), look(5, 5.0), look(10, 20.0), look(20, 20.0)];
         assert_eq!(attempts(&looks, 0, 2), [20.0, 0.0]);
     }

@@ -14,9 +14,9 @@ use support::{order, run};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-/// Reading a user has less time than a call needs at least: it is refused before it begins.
+/// The gateway's reading of a user has less time than a call needs at least: it is refused before it begins.
 const HASTY: &str =
-    "[calls.method.\"shop.users.v1.Users/GetUser\"]\ntimeout = \"1ms\"\ndeadline = { floor = \"1m\" }\n";
+    "[calls.edge.\"gateway -> shop.users.v1.Users/GetUser\"]\ntimeout = \"1ms\"\ndeadline = { floor = \"1m\" }\n";
 
 /// A shop with a settings file in its directory.
 struct Site {
