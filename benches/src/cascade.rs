@@ -182,6 +182,8 @@ impl Shop {
 
     fn process(&self, name: &'static str) -> Result<Server, Failure> {
         let mut command = command(&self.program, self.data.path());
+        // That the payments cannot be reached is not worth a line each time.
+        command.env("DRYSTONE_LOG", "error");
         command.args(["--process", name, "--topology"]).arg(self.data.path().join("topology.toml"));
         // The file of one that was killed is not the new one's.
         let _ = std::fs::remove_file(self.data.path().join(format!("run/{name}.json")));

@@ -38,7 +38,7 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
     for _ in 0..rounds {
         let command = child::command(Role::Overload, Recorder::Lean, data.path())?;
         let mut command = child::pinned(LOAD_CORE, &command);
-        command.env(SECONDS, plan.time.as_secs_f64().mul_add(4.0, 0.0).to_string());
+        command.env(SECONDS, (plan.time.as_secs_f64() * 4.0).to_string());
         let output = command.output()?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into());
@@ -107,10 +107,11 @@ fn tenants(all: &Rounds) -> String {
 fn said(all: &Rounds, rounds: usize) -> String {
     format!(
         "Medians of {rounds} rounds; each load lasted {:.0} s after {} s of beginning. Capacity, by {CALLERS} callers that wait for their answers: {:.0} calls/s. \
-         Server on core {SERVER_CORE}, load on core {LOAD_CORE}.\n",
+         Server on core {SERVER_CORE}, load on core {LOAD_CORE}. Neither done nor refused, of all loads together: {:.0}.\n",
         all.median("seconds"),
         WARM.as_secs(),
         all.median("capacity"),
+        OFFERED.iter().map(|offered| all.median(&format!("failed {offered}"))).sum::<f64>(),
     )
 }
 

@@ -118,13 +118,7 @@ fn may_help(error: &Error, attempt: u32) -> bool {
 /// Teaches the breaker: a failure is the callee's, a refusal is not one.
 ///
 /// A caller with little time left cannot hold it against the callee that it ran out: only attempts that had half of what the policy gives count.
-fn judge(
-    permit: Permit<'_>,
-    outcome: &Result<Reply>,
-    began: Instant,
-    deadline: Instant,
-    timeout: Duration,
-) {
+fn judge(permit: Permit<'_>, outcome: &Result<Reply>, began: Instant, deadline: Instant, timeout: Duration) {
     let now = Instant::now();
     match outcome {
         Ok(_) => permit.succeeded(now),

@@ -20,7 +20,9 @@ use crate::metrics::EdgeMetrics;
 use crate::policy::Policy;
 use crate::serve::Mounted;
 use crate::service::{CallFn, Reply, ServiceDef};
-use crate::{Code, Context, Effect, Error, MethodInfo, MethodLive, OwnWrites, Payload, PlatformReason, Result};
+use crate::{
+    Code, Context, Effect, Error, MethodInfo, MethodLive, OwnWrites, Payload, PlatformReason, Result,
+};
 
 /// The far end of a wire: carries bytes to another process and back.
 pub trait Remote: Send + Sync + 'static {

@@ -1,5 +1,7 @@
 //! `Context`: who is asking and under which limits; `Caller`: its read-only half.
 
+mod onward;
+
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
@@ -12,12 +14,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::home::Home;
-use crate::channel::deadline_exceeded;
-use crate::key::{derive, digest};
-use crate::policy::Policy;
-use crate::{
-    Baggage, Claim, IdempotencyKey, MethodInfo, PlatformReason, Principal, Result, TenantId, TraceContext,
-};
+use crate::key::digest;
+use crate::{Baggage, Claim, IdempotencyKey, Principal, Result, TenantId, TraceContext};
 
 /// The time that a call may take when neither its method nor its caller says.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -275,33 +273,6 @@ impl Context {
         Self::assemble(who, place, Instant::now() + timeout, caller.trace.child(), None)
     }
 
-    /// The context that the callee of a call made `now` sees.
-    ///
-    /// # Errors
-    /// `DEADLINE_EXCEEDED` if too little time is left to call at all;
-    /// `CALLED_TWICE_WITHOUT_LABEL` if this context already made a call of the same keyed method under the same label.
-    #[inline]
-    pub(crate) fn onward(
-        &self,
-        place: &Arc<Place>,
-        method: &'static MethodInfo,
-        label: &'static str,
-        policy: &Policy,
-        now: Instant,
-    ) -> Result<Self> {
-        let deadline = policy
-            .deadline
-            .onward(now, self.caller.deadline, policy.timeout)
-            .ok_or_else(|| deadline_exceeded(method.path))?;
-        Ok(Self::assemble(
-            Arc::clone(&self.caller.who),
-            Arc::clone(place),
-            deadline,
-            self.caller.trace.child(),
-            if method.is_keyed() { self.onward_key(method, label)? } else { None },
-        ))
-    }
-
     /// The context of a call that came over a wire.
     pub(crate) fn arrived(
         who: Who,
@@ -312,39 +283,6 @@ impl Context {
         key: Option<IdempotencyKey>,
     ) -> Self {
         Self::assemble(Arc::new(who), Arc::new(Place { home, from }), Instant::now() + timeout, trace, key)
-    }
-
-    fn onward_key(&self, method: &'static MethodInfo, label: &'static str) -> Result<Option<IdempotencyKey>> {
-        if self.verbatim {
-            return Ok(self.caller.key.clone());
-        }
-        let call = (std::ptr::from_ref(method).addr(), label);
-        let rare = self.caller.rare();
-        let mut used = rare.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.contains(&call) {
-            return Err(PlatformReason::CalledTwice.error(format!(
-                "{} was called twice in one handler; tell the calls apart: client.labelled(\"...\")",
-                method.path
-            )));
-        }
-        used.push(call);
-        drop(used);
-        Ok(Some(match &self.caller.key {
-            Some(key) => derive(key.as_str().as_bytes(), method.path, label),
-            None => {
-                let mut root = rare.root.lock().unwrap_or_else(PoisonError::into_inner);
-                let root = root.get_or_insert_with(|| self.caller.place.home.ids.next().to_be_bytes());
-                derive(root.as_slice(), method.path, label)
-            }
-        }))
-    }
-
-    /// Allows the same call again, with the same key: its outcome is open.
-    pub(crate) fn may_repeat(&self, method: &'static MethodInfo, label: &'static str) {
-        if let Some(rare) = self.caller.rare.get() {
-            let call = (std::ptr::from_ref(method).addr(), label);
-            rare.used.lock().unwrap_or_else(PoisonError::into_inner).retain(|made| *made != call);
-        }
     }
 
     /// The claim on this call's key, for the store that records the answer.

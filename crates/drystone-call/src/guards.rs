@@ -56,9 +56,9 @@ impl Guards {
             rate: policy.rate.clone().map(Rate::new),
             retries: policy.retry.clone().map(Retries::new),
             breaker: policy.breaker.clone().map(|config| Arc::new(Breaker::new(config))),
-            flights: policy.coalesce.map(|coalesce| {
-                Arc::new(Flights::new(FlightsConfig { ttl: coalesce.ttl, most: MOST_KEPT }))
-            }),
+            flights: policy
+                .coalesce
+                .map(|coalesce| Arc::new(Flights::new(FlightsConfig { ttl: coalesce.ttl, most: MOST_KEPT }))),
             policy,
         }
     }

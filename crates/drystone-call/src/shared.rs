@@ -40,10 +40,9 @@ struct Failed {
 impl Landed {
     fn of<Resp: Payload>(outcome: Result<(Resp, bool)>) -> (Self, bool) {
         let good = outcome.is_ok();
-        let landed = outcome.map(|(resp, _)| Bytes::from(resp.encode_to_vec())).map_err(|error| Failed {
-            is_final: error.is_final(),
-            status: error.to_status_bytes(),
-        });
+        let landed = outcome
+            .map(|(resp, _)| Bytes::from(resp.encode_to_vec()))
+            .map_err(|error| Failed { is_final: error.is_final(), status: error.to_status_bytes() });
         (Self(Arc::new(landed)), good)
     }
 

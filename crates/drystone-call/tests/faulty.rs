@@ -368,15 +368,6 @@ async fn an_error_crosses_without_its_cause_and_an_unknown_method_is_refused() {
     assert_eq!(error.code(), Code::Unimplemented);
 }
 
-#[test]
-fn profiles_are_read_by_their_names() {
-    for profile in Profile::ALL {
-        assert_eq!(profile.name().parse::<Profile>().unwrap(), profile);
-    }
-    let error = "lossy".parse::<Profile>().unwrap_err();
-    assert!(error.contains("lossy") && error.contains("absorbable, hostile, lan, wan"), "{error}");
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_stack_absorbs_what_is_called_absorbable() {
     for seed in 0..30 {

@@ -15,8 +15,19 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 /// The gateway's reading of a user has less time than a call needs at least: it is refused before it begins.
-const HASTY: &str =
-    "[calls.edge.\"gateway -> shop.users.v1.Users/GetUser\"]\ntimeout = \"1ms\"\ndeadline = { floor = \"1m\" }\n";
+const HASTY: &str = "[calls.edge.\"gateway -> shop.users.v1.Users/GetUser\"]\ntimeout = \"1ms\"\ndeadline = { floor = \"1m\" }\n";
+
+/// On a busy machine too, every call has the time that it needs.
+const PATIENT: &str = "\
+[calls.contract.\"shop.users.v1.Users\"]
+timeout = \"1m\"
+[calls.contract.\"shop.orders.v1.Orders\"]
+timeout = \"1m\"
+[calls.contract.\"shop.inventory.v1.Inventory\"]
+timeout = \"1m\"
+[calls.contract.\"shop.payments.v1.Payments\"]
+timeout = \"1m\"
+";
 
 /// A shop with a settings file in its directory.
 struct Site {
@@ -148,32 +159,33 @@ async fn a_change_under_load_takes_effect_in_every_process_of_a_topology() {
 }
 
 async fn change_under_load(args: &[&str]) {
-    let mut site = Site::start(args, "").await;
+    let hasty = format!("{PATIENT}{HASTY}");
+    let mut site = Site::start(args, PATIENT).await;
     assert_eq!(
         (site.user_status().await, site.live_timeout()),
-        (200, ("500ms".to_owned(), "the method's options in its .proto".to_owned()))
+        (200, ("1m".to_owned(), "drystone.toml:2".to_owned()))
     );
     let load = Load::start(&site.http);
     load.more(20).await;
     for _ in 0..3 {
-        site.set(HASTY);
+        site.set(&hasty);
         site.program.signal(1);
         site.users_answer(504).await;
         load.more(20).await;
-        site.set("");
+        site.set(PATIENT);
         site.program.signal(1);
         site.users_answer(200).await;
         load.more(20).await;
     }
-    site.set(HASTY);
+    site.set(&hasty);
     site.program.signal(1);
     site.users_answer(504).await;
-    assert_eq!(site.live_timeout(), ("1ms".to_owned(), "drystone.toml:2".to_owned()));
+    assert_eq!(site.live_timeout(), ("1ms".to_owned(), "drystone.toml:10".to_owned()));
     load.stop().await;
     site.program.signal(15);
     let (status, said) = site.program.wait_for_end();
     assert!(status.success(), "SIGHUP ends no process: {status}: {said}");
-    assert!(said.contains("timeout = \"1ms\" (drystone.toml:2)"), "the log says what changed: {said}");
+    assert!(said.contains("timeout = \"1ms\" (drystone.toml:10)"), "the log says what changed: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

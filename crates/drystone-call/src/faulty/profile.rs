@@ -275,3 +275,17 @@ impl FromStr for Profile {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_are_read_by_their_names() {
+        for profile in Profile::ALL {
+            assert_eq!(profile.name().parse::<Profile>().unwrap(), profile);
+        }
+        let error = "lossy".parse::<Profile>().unwrap_err();
+        assert!(error.contains("lossy") && error.contains("absorbable, hostile, lan, wan"), "{error}");
+    }
+}

@@ -45,7 +45,11 @@ impl Samples {
     /// is read. Calls that end at once may both be timed, or neither, which changes nothing on average.
     pub(crate) fn add_some(&self, took: impl FnOnce() -> Duration) -> bool {
         let is_eighth = u64::from(self.calls()) % EVERY == EVERY - 1;
-        let units = if is_eighth { u64::try_from(took().as_nanos() >> 10).unwrap_or(LONGEST).min(LONGEST) } else { 0 };
+        let units = if is_eighth {
+            u64::try_from(took().as_nanos() >> 10).unwrap_or(LONGEST).min(LONGEST)
+        } else {
+            0
+        };
         self.word.fetch_add(1 << COUNT | (units * EVERY), Ordering::Relaxed);
         is_eighth
     }

@@ -1,8 +1,9 @@
 //! What `policy` shows: every edge and every served method with its values, and how they stand in a process that runs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use drystone_call::{AnyChannel, ContractInfo, Dispatch, MethodLive, ServeLive};
+use drystone_call::{AnyChannel, ContractInfo, Dispatch, MethodLive, MethodMetrics, ServeLive};
 use serde::{Deserialize, Serialize};
 
 use super::Policies;
@@ -53,6 +54,16 @@ pub(crate) struct EdgeLive {
     pub(crate) breaker: Option<String>,
     /// How often it has opened.
     pub(crate) breaker_opened: u64,
+    /// Attempts over a wire.
+    pub(crate) attempts: u64,
+    /// Those after the first of a call.
+    pub(crate) retries: u64,
+    /// Those that the budget did not grant.
+    pub(crate) retries_refused: u64,
+    /// Calls that bulkhead, rate or breaker refused.
+    pub(crate) refused: u64,
+    /// Reads that shared the call of another.
+    pub(crate) coalesced: u64,
 }
 
 /// How the admission of one served method stands.
@@ -75,8 +86,10 @@ pub(crate) struct AdmissionLive {
 impl PolicyReport {
     /// What the settings alone say.
     pub(crate) fn of_settings(policies: &Policies) -> Self {
-        let edges =
-            policies.edges.iter().map(|edge| EdgeReport::of(&edge.from, edge.contract, &edge.methods, &[]));
+        let edges = policies
+            .edges
+            .iter()
+            .map(|edge| EdgeReport::of(&edge.from, edge.contract, &edge.methods, Vec::new()));
         let served = policies.served.iter();
         let served =
             served.map(|served| ServedReport::of(&served.module, served.contract, &served.methods, &[]));
@@ -92,7 +105,7 @@ impl PolicyReport {
     ) -> Self {
         let edge = |channel: &Arc<dyn AnyChannel>| {
             let edge = policies.edge(&channel.edge_metrics().from, channel.contract().name)?;
-            Some(EdgeReport::of(&edge.from, edge.contract, &edge.methods, &channel.live()))
+            Some(EdgeReport::of(&edge.from, edge.contract, &edge.methods, lives(&**channel)))
         };
         let one = |dispatch: &Arc<dyn Dispatch>| {
             let served = policies.served(dispatch.contract().name)?;
@@ -107,37 +120,52 @@ impl PolicyReport {
 }
 
 impl EdgeReport {
-    fn of<P>(from: &str, contract: &ContractInfo, methods: &[Effective<P>], live: &[MethodLive]) -> Self {
-        let live = live.iter().map(|live| EdgeLive {
-            in_flight: live.in_flight,
-            breaker: live.breaker.map(|state| state.to_string()),
-            breaker_opened: live.breaker_opened,
-        });
-        let methods = reports(contract, methods, live.collect());
+    fn of<P>(from: &str, contract: &ContractInfo, methods: &[Effective<P>], live: Vec<EdgeLive>) -> Self {
+        let live = live.into_iter().map(Some).collect();
+        let methods = reports(contract, methods, live);
         Self { from: from.to_owned(), contract: contract.name.to_owned(), methods }
     }
+}
+
+/// How each method of an edge stands.
+fn lives(channel: &dyn AnyChannel) -> Vec<EdgeLive> {
+    let live = |(live, counted): (MethodLive, &MethodMetrics)| EdgeLive {
+        in_flight: live.in_flight,
+        breaker: live.breaker.map(|state| state.to_string()),
+        breaker_opened: live.breaker_opened,
+        attempts: counted.attempts.load(Relaxed),
+        retries: counted.retries.load(Relaxed),
+        retries_refused: counted.retries_refused.load(Relaxed),
+        refused: counted.refused_here.load(Relaxed),
+        coalesced: counted.coalesced.load(Relaxed),
+    };
+    channel.live().into_iter().zip(&channel.edge_metrics().methods).map(live).collect()
 }
 
 impl ServedReport {
     fn of<P>(module: &str, contract: &ContractInfo, methods: &[Effective<P>], live: &[ServeLive]) -> Self {
         let live = live.iter().map(|live| {
-            let stats = live.admission.unwrap_or_default();
-            AdmissionLive {
+            // Nothing is counted where nothing is limited.
+            live.admission.map(|stats| AdmissionLive {
                 in_flight: stats.in_flight,
                 limit: stats.limit,
                 waiting: stats.waiting,
                 oldest_ms: u64::try_from(stats.oldest.as_millis()).unwrap_or(u64::MAX),
                 admitted: stats.admitted,
                 shed: stats.shed,
-            }
+            })
         });
         let methods = reports(contract, methods, live.collect());
         Self { module: module.to_owned(), contract: contract.name.to_owned(), methods }
     }
 }
 
-fn reports<P, L>(contract: &ContractInfo, methods: &[Effective<P>], live: Vec<L>) -> Vec<MethodReport<L>> {
-    let live = live.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+fn reports<P, L>(
+    contract: &ContractInfo,
+    methods: &[Effective<P>],
+    live: Vec<Option<L>>,
+) -> Vec<MethodReport<L>> {
+    let live = live.into_iter().chain(std::iter::repeat_with(|| None));
     let methods = contract.methods.iter().zip(methods).zip(live);
     methods
         .map(|((method, effective), live)| MethodReport {

@@ -107,7 +107,17 @@ fn from_cell(part: &str, values: &[&Shown]) -> String {
 
 /// How the methods of an edge stand; nothing where no process was asked.
 fn live_edge(methods: &[MethodReport<EdgeLive>]) -> String {
-    let mut table = Table::new(&["method", "in flight", "breaker", "opened"]);
+    let mut table = Table::new(&[
+        "method",
+        "in flight",
+        "breaker",
+        "opened",
+        "attempts",
+        "retries",
+        "not granted",
+        "refused",
+        "coalesced",
+    ]);
     let mut any = false;
     for (method, live) in methods.iter().filter_map(|method| Some((&method.method, method.live.as_ref()?))) {
         any = true;
@@ -116,6 +126,11 @@ fn live_edge(methods: &[MethodReport<EdgeLive>]) -> String {
             live.in_flight.to_string(),
             live.breaker.clone().unwrap_or_else(|| "-".to_owned()),
             live.breaker_opened.to_string(),
+            live.attempts.to_string(),
+            live.retries.to_string(),
+            live.retries_refused.to_string(),
+            live.refused.to_string(),
+            live.coalesced.to_string(),
         ]);
     }
     if any { format!("\n{table}") } else { String::new() }
