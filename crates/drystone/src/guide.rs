@@ -9,6 +9,7 @@ macro_rules! pages {
 
 pages! {
     Brokers = "brokers.md",
+    Calls = "calls.md",
     Client = "client.md",
     Context = "context.md",
     Contract = "contract.md",
