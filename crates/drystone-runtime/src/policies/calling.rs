@@ -286,7 +286,7 @@ impl Draft for Calling {
         });
         Ok(Policy {
             timeout: self.timeout,
-            deadline: self.deadline.clone(),
+            deadline: self.deadline,
             retry,
             breaker: self.breaker().map_err(|problem| ("breaker", problem))?,
             bulkhead: self.bulkhead,

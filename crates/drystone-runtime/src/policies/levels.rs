@@ -31,7 +31,7 @@ impl Levels {
                 (_, "runner") => return Err("the runner is that of all calls; set calls.runner".to_owned()),
                 _ => {}
             }
-            if try_set(&mut Calling::default(), &entry.key, &entry.value).is_err() { return Ok(false); }
+            try_set(&mut Calling::default(), &entry.key, &entry.value)?;
             match scope.method().map(|(contract, index)| known.method_of(contract, index)) {
                 Some(Some(method)) if turns_coalescing_on(entry) => refuse_write(method)?,
                 _ => {}
@@ -101,7 +101,7 @@ impl Levels {
         for key in laid.draft.declare(method) {
             laid.note(key, PROTO);
         }
-        for scope in special.into_iter().rev() {
+        for scope in special {
             laid.lay(self.0.get(&scope))?;
         }
         if method.effect != Effect::NoSideEffects {

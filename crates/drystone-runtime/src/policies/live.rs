@@ -103,7 +103,7 @@ impl LivePolicies {
         };
         self.share_writes(&policies, &now.channels, &now.served);
         for channel in &now.channels {
-            let _ = channel;
+            policies.apply_to_channel(&**channel);
         }
         for served in &now.served {
             policies.apply_to_served(&**served);

@@ -57,7 +57,7 @@ fn on_this_thread(
 ) -> Result<Rehearsed, StartError> {
     #[cfg(feature = "defects")]
     drystone_call::defects::break_thread(app.defect);
-    let _ = seed_chance_of_thread;
+    seed_chance_of_thread(seed);
     let data = TempDir::new().map_err(|error| StartError::part("the directory of a seed", error))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -77,9 +77,13 @@ impl Site {
     /// Ends a replica by a signal and starts it again; comes back when its callers have found it.
     pub(crate) async fn restart(&mut self, slot: Slot, signal: i32) {
         let mut old = self.replicas.remove(&(slot as usize)).expect("both replicas run");
+        let began = std::time::Instant::now();
         old.program.signal(signal);
         let (status, said) = tokio::task::block_in_place(|| old.program.wait_for_end());
         assert!(status.success() || signal == 9, "{status}: {said}");
+        if said.contains("cut off") { std::fs::write("/tmp/h4/said.log", &said).unwrap(); }
+        assert!(!said.contains("cut off"), "calls were cut off");
+        eprintln!("TIMING stopped after {:?}: {}", began.elapsed(), said.lines().rev().take(6).collect::<Vec<_>>().join(" | "));
         let listen = match slot {
             Slot::First => old.address.clone(),
             Slot::Second => "127.0.0.1:0".to_owned(),
@@ -88,7 +92,9 @@ impl Site {
         assert_eq!(new.address == old.address, slot == Slot::First, "{} after {}", new.address, old.address);
         self.replicas.insert(slot as usize, new);
         write_addresses(&self.dir, &self.replicas);
+        eprintln!("TIMING started after {:?}", began.elapsed());
         self.all_are_well().await;
+        eprintln!("TIMING well after {:?}", began.elapsed());
     }
 
     /// Waits until `main` knows both replicas and calls them.
@@ -139,6 +145,7 @@ impl Replica {
         let data = TempDir::new_in(dir.path()).expect("a new directory");
         let mut env = env.to_vec();
         env.push(("DRYSTONE__PROCESSES__INVENTORY__LISTEN".to_owned(), listen.to_owned()));
+        env.push(("DRYSTONE_LOG".to_owned(), "debug,h2=debug,hyper=debug,rustls=info,tokio_postgres=info".to_owned()));
         let mut program = start_process("inventory", dir, data.path(), &env);
         let said = program.wait_for("other processes");
         let address = said.split(' ').next().expect("an address").to_owned();

@@ -79,7 +79,7 @@ fn special<T>(files: &[Vec<Said>], declared: Option<T>, get: impl Fn(&Said) -> O
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
     fn the_most_special_and_the_latest_wins(files in proptest::collection::vec(proptest::collection::vec(said(), SCOPES.len()), 1..4)) {

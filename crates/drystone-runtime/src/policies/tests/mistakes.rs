@@ -89,7 +89,7 @@ fn every_setting_of_serving_is_known() {
 
 /// A mistake in the second line of a file, and what is said of it.
 fn check(text: &str, expected: &[&str]) {
-    let error = read(&format!("# settings\n{text}\n")).unwrap_err().to_string();
+    let error = read(&format!("# settings\n{text}\n")).map(drop).unwrap_err().to_string();
     for expected in expected.iter().copied().chain(["error[DRY-R001]: f:"]) {
         assert!(error.contains(expected), "{text}\n{error}\nhas no {expected:?}");
     }
@@ -166,6 +166,6 @@ fn values_that_do_not_go_together_are_refused_with_all_their_places() {
         ("a", "[calls]\nretry.base = \"400ms\"\n"),
         ("b", "[calls.contract.\"shop.users.v1.Users\"]\nretry.cap = \"300ms\"\n"),
     ]);
-    let error = error.unwrap_err().to_string();
+    let error = error.map(drop).unwrap_err().to_string();
     assert!(error.contains("a:2, b:2: retry of gateway -> shop.users.v1.Users/GetUser"), "{error}");
 }
