@@ -25,14 +25,14 @@ const WARM: Duration = Duration::from_secs(4);
 /// The core of the server; the load has the other one.
 const SERVER_CORE: &str = "1";
 const LOAD_CORE: &str = "0";
-/// The most rounds: each takes about half a minute.
+/// The most rounds: each takes about a minute.
 const ROUNDS: usize = 5;
 /// The variable whose settings are tried instead of the defaults, in TOML.
 const SETTINGS: &str = "DRYSTONE_BENCH_SERVING";
 
 /// Measures in a process of its own, which is kept to its core.
 pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
-    let rounds = plan.rounds.min(ROUNDS);
+    let rounds = (plan.rounds / 4).clamp(1, ROUNDS);
     let data = directory()?;
     let mut all = Rounds::default();
     for _ in 0..rounds {

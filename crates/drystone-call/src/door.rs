@@ -17,7 +17,7 @@ pub(crate) struct Door {
 
 impl Door {
     fn new(policy: ServePolicy) -> Self {
-        let admission = policy.admission.clone().map(|config| {
+        let admission = policy.admission.map(|config| {
             let weights = policy.tenants.clone();
             let weight = move |tenant: &TenantId| weights.get(tenant).copied().unwrap_or(1);
             Arc::new(Admission::new(config).weights(Arc::new(weight)))
@@ -32,7 +32,7 @@ impl Door {
         }
         match (&self.admission, &policy.admission) {
             (Some(admission), Some(config)) if self.policy.tenants == policy.tenants => {
-                admission.configure(config.clone());
+                admission.configure(*config);
                 Self { admission: Some(Arc::clone(admission)), policy }
             }
             _ => Self::new(policy),

@@ -128,7 +128,7 @@ impl Guards {
 
 impl Rate {
     fn new(policy: RatePolicy) -> Arc<Self> {
-        Arc::new(Self { limiter: RateLimiter::new(policy.config.clone()), policy })
+        Arc::new(Self { limiter: RateLimiter::new(policy.config), policy })
     }
 }
 

@@ -84,6 +84,8 @@ async fn a_chain_that_fails_half_its_calls_makes_a_fifth_more_attempts_at_most()
 #[tokio::test(start_paused = true)]
 async fn without_a_budget_the_same_chain_storms() {
     let all = BudgetConfig { ratio: 100.0, ..BudgetConfig::default() };
-    let seen = run(|policy| policy.retry = Some(RetryPolicy { budget: all.clone(), ..RetryPolicy::default() })).await;
+    let seen =
+        run(|policy| policy.retry = Some(RetryPolicy { budget: all.clone(), ..RetryPolicy::default() }))
+            .await;
     assert!(seen.attempts[2] > OFFERED * 13 / 10, "{:?}: the test above cannot fail", seen.attempts);
 }

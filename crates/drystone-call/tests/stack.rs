@@ -67,7 +67,10 @@ async fn what_may_be_repeated_is_tried_again_and_nothing_else() {
         let (channel, wire, ran) = lossy(2);
         let outcome = call(&channel, &cx, method, note("x")).await;
         assert_eq!(wire.attempts(), attempts, "{} key {:?}", METHODS[method].name, cx.key());
-        assert_eq!((outcome.is_ok(), ran.load(Ordering::SeqCst)), (attempts == 3, usize::from(attempts == 3)));
+        assert_eq!(
+            (outcome.is_ok(), ran.load(Ordering::SeqCst)),
+            (attempts == 3, usize::from(attempts == 3))
+        );
     }
 }
 
@@ -165,7 +168,9 @@ async fn refusals_and_a_callers_own_haste_do_not_open_the_breaker() {
     let (service, ran) = counting(|_| Err(PlatformReason::Overloaded.error("not now")));
     let (channel, _) = channel_over(&service, |_, _| OnTheWay::Nothing);
     for _ in 0..100 {
-        assert!(call(&channel, &context(), READ, note("x")).await.unwrap_err().is(PlatformReason::Overloaded));
+        assert!(
+            call(&channel, &context(), READ, note("x")).await.unwrap_err().is(PlatformReason::Overloaded)
+        );
     }
     assert_eq!(ran.load(Ordering::SeqCst), 100);
 
@@ -175,7 +180,8 @@ async fn refusals_and_a_callers_own_haste_do_not_open_the_breaker() {
             Ok(req)
         })
     });
-    let (channel, wire) = channel_over(&mounted(Home::of_system("callee"), None, slow), |_, _| OnTheWay::Nothing);
+    let (channel, wire) =
+        channel_over(&mounted(Home::of_system("callee"), None, slow), |_, _| OnTheWay::Nothing);
     for _ in 0..100 {
         let hasty = context().with_timeout(Duration::from_millis(50));
         let error = call(&channel, &hasty, READ, note("x")).await.unwrap_err();

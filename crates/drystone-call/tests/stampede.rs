@@ -57,7 +57,11 @@ impl Service {
             "remote" => channel_over(&service, |_, _| OnTheWay::Nothing).0,
             local => {
                 let channel = Channel::unbound(Some("caller"), "caller");
-                channel.bind(if local == "direct" { Runner::Direct(service) } else { Runner::Encoded(service) });
+                channel.bind(if local == "direct" {
+                    Runner::Direct(service)
+                } else {
+                    Runner::Encoded(service)
+                });
                 channel
             }
         };
@@ -155,7 +159,11 @@ async fn who_goes_away_takes_nobody_with_it_and_the_last_one_the_call() {
     assert!(only.as_mut().now_or_never().is_none());
     drop(only);
     service.go.add_permits(1);
-    assert_eq!((service.read(&ada).await, service.reads()), ("0".to_owned(), 3), "a call that nobody waits for is over");
+    assert_eq!(
+        (service.read(&ada).await, service.reads()),
+        ("0".to_owned(), 3),
+        "a call that nobody waits for is over"
+    );
 }
 
 #[tokio::test(start_paused = true)]

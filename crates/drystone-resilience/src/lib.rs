@@ -36,33 +36,37 @@ mod observe;
 mod pages;
 mod panic;
 mod random;
+mod rate;
 mod ready;
 mod retry;
-mod rate;
 mod rolling;
 mod sync;
 mod writes;
 
 pub use admission::{
-    Admission, AdmissionConfig, AdmissionEvent, AdmissionLayer, AdmissionStats, Admitted, QueueConfig, Shed, ShedWhy,
+    Admission, AdmissionConfig, AdmissionEvent, AdmissionLayer, AdmissionStats, Admitted, QueueConfig, Shed,
+    ShedWhy,
 };
 pub use backoff::Backoff;
 pub use balance::{
     Balance, BalanceConfig, BalanceError, BalanceEvent, Balancer, Ejection, MemberStats, Picked,
 };
 pub use breaker::{
-    Breaker, BreakerConfig, BreakerError, BreakerEvent, BreakerLayer, BreakerService, BreakerStats, Change, Classify, Counts,
-    ErrorsFail, Open, Outcome, Permit, SlowCalls, State, Window,
+    Breaker, BreakerConfig, BreakerError, BreakerEvent, BreakerLayer, BreakerService, BreakerStats, Change,
+    Classify, Counts, ErrorsFail, Open, Outcome, Permit, SlowCalls, State, Window,
 };
 pub use budget::{Budget, BudgetConfig};
 pub use bulkhead::{Bulkhead, BulkheadEvent, BulkheadFull, BulkheadLayer, Slot};
 pub use clock::{Clock, ManualClock, TokioClock};
 pub use deadline::{
-    Carry, Deadline, DeadlineConfig, DeadlineError, DeadlineEvent, DeadlineLayer, DeadlinePassed, DeadlineService,
-    GRPC_TIMEOUT, GrpcTimeout, NotCarried, grpc_timeout, set_grpc_timeout,
+    Carry, Deadline, DeadlineConfig, DeadlineError, DeadlineEvent, DeadlineLayer, DeadlinePassed,
+    DeadlineService, GRPC_TIMEOUT, GrpcTimeout, NotCarried, grpc_timeout, set_grpc_timeout,
 };
 pub use fallback::{FallbackEvent, FallbackLayer, FallbackService};
-pub use flights::{Boarding, Coalesce, CoalesceEvent, CoalesceFuture, CoalesceLayer, Flight, Flights, FlightsConfig, FlightsStats};
+pub use flights::{
+    Boarding, Coalesce, CoalesceEvent, CoalesceFuture, CoalesceLayer, Flight, Flights, FlightsConfig,
+    FlightsStats,
+};
 pub use guarded::{Guard, Guarded, Rejected};
 pub use limit::{AdaptiveLimit, LimitConfig, LimitEvent, LimitLayer, LimitReached, LimitSlot};
 pub use observe::Observe;

@@ -10,16 +10,29 @@ use crate::entrance::GatewaySettings;
 use crate::eventing::EventSettings;
 use crate::graph::{Graph, GraphSettings};
 use crate::module::{Module, ModulePlan};
+use crate::policies::{Known, Policies};
 use crate::rehearsal::RehearsalSettings;
 use crate::rehearse::AnyRehearsal;
-use crate::policies::{Known, Policies};
 use crate::settings::Settings;
 use crate::stores::Stores;
 use crate::surroundings::CallSettings;
 use crate::{Running, StartError};
 
 /// The first-level sections that the platform reads.
-const SECTIONS: [&str; 12] = ["app", "calls", "determinism", "events", "gateway", "graph", "modules", "processes", "rehearsal", "serving", "store", "tenants"];
+const SECTIONS: [&str; 12] = [
+    "app",
+    "calls",
+    "determinism",
+    "events",
+    "gateway",
+    "graph",
+    "modules",
+    "processes",
+    "rehearsal",
+    "serving",
+    "store",
+    "tenants",
+];
 
 /// Settings that every application begins with.
 const DEFAULTS: &str = include_str!("defaults.toml");

@@ -8,10 +8,10 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::commands::migrate::Migrate;
 use crate::commands::policy::{Policy, policy};
 use crate::commands::{Db, Events, Tenants};
-use crate::topology::{MAIN, Topology};
 use crate::rehearsal::RehearsalSettings;
 use crate::rehearse::{Rehearse, rehearse};
 use crate::settings::Settings;
+use crate::topology::{MAIN, Topology};
 use crate::{App, StartError, commands, host, routes, up};
 
 /// The settings file that is read when it is there and no other is named.
@@ -106,7 +106,8 @@ pub(crate) fn run(app: App) -> ExitCode {
 
 fn execute(app: &App, cli: Cli) -> Result<(), StartError> {
     let settings = app.load(&cli.files.list())?;
-    let command = cli.command.unwrap_or(Command::Run { process: None, rehearse: None, until_stdin_ends: false });
+    let command =
+        cli.command.unwrap_or(Command::Run { process: None, rehearse: None, until_stdin_ends: false });
     match command {
         Command::Run { process, rehearse, until_stdin_ends } => {
             let (app, settings) = match rehearse {

@@ -16,13 +16,13 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::{StartError, rehearsal};
 use crate::graph::{self, Graph};
 use crate::module::ModulePlan;
 use crate::remotes::Remotes;
 use crate::settings::Settings;
 use crate::stores::whole;
 use crate::surroundings::{LocalRunner, Surroundings};
+use crate::{StartError, rehearsal};
 
 /// The pump that carries to the broker.
 const BROKER_PUMP: &str = "nats";
@@ -177,7 +177,8 @@ impl Eventing {
             served.mount(parts.surroundings.home("events"), None)
         });
         // Two processes of one name are two owners, and so is one that was started again.
-        let owner = format!("{}/{}", parts.process, uuid::Uuid::from_u128(drystone_call::chance()).simple()).into();
+        let owner =
+            format!("{}/{}", parts.process, uuid::Uuid::from_u128(drystone_call::chance()).simple()).into();
         Ok(Self { consumers, mount, broker, owner })
     }
 
@@ -232,9 +233,7 @@ impl Eventing {
             }
         };
         let channel = Channel::unbound(Some(&plan.name), &plan.name);
-        channel
-            .bind_to(target)
-            .map_err(|error| StartError::part("the way of events", error.message()))?;
+        channel.bind_to(target).map_err(|error| StartError::part("the way of events", error.message()))?;
         let client = DeliveryClient::from_channel(channel);
         let home = parts.surroundings.home(&plan.name);
         Ok(Arc::new(RemoteConsumer::new(parts.app, &to.consumer, client, home)))

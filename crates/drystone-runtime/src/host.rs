@@ -24,8 +24,8 @@ use crate::eventing::{Eventing, Parts};
 use crate::graph::Graph;
 use crate::module::ModulePlan;
 use crate::module_events::ModuleEvents;
-use crate::rehearsal::RehearsalSettings;
 use crate::policies::{Known, LivePolicies};
+use crate::rehearsal::RehearsalSettings;
 use crate::remotes::Remotes;
 use crate::running::Running;
 use crate::settings::Settings;
@@ -143,8 +143,8 @@ impl Host {
     async fn open_port(&self) -> Result<(InternalServer, ProcessIdentity), StartError> {
         let settings = self.settings.section::<AppSettings>("app")?;
         let part = || format!("the port of process `{}` for other processes", self.process.name);
-        let authority = DevAuthority::open(settings.certificates())
-            .map_err(|error| StartError::part(part(), error))?;
+        let authority =
+            DevAuthority::open(settings.certificates()).map_err(|error| StartError::part(part(), error))?;
         let mut modules = self.process.modules.clone();
         if self.process.name == MAIN {
             modules.push(GATEWAY.to_owned());
@@ -260,7 +260,8 @@ impl Host {
         let events = ModuleEvents::of_process(running, &self.settings, &self.surroundings, &self.graph)?;
         let (stores, home) = (self.stores.clone(), Arc::clone(running.home()));
         let policies = Arc::clone(&self.policies);
-        let serving = admin::serve(listener, admin::Admin { about, stores, events, home, policies }, stopping);
+        let serving =
+            admin::serve(listener, admin::Admin { about, stores, events, home, policies }, stopping);
         Ok((socket, serving))
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use drystone_call::{
-    AnyChannel as _, Channel, Context, ContractClient, Dispatch, EdgeMetrics, Faults, Home, ManualClock, Principal,
-    Result, ServiceDef as _, Target, TenantId,
+    AnyChannel as _, Channel, Context, ContractClient, Dispatch, EdgeMetrics, Faults, Home, ManualClock,
+    Principal, Result, ServiceDef as _, Target, TenantId,
 };
 use drystone_events::{Consumer, Relay, Subscription};
 use drystone_gateway::Gateway;

@@ -88,9 +88,7 @@ impl Surroundings {
         let Determinism { seed, clock, goes_on } = settings.section("determinism")?;
         let manual = clock.map(|time| standing_at(&time)).transpose()?;
         let clock: Arc<dyn Clock> = match &manual {
-            Some(manual) if goes_on => {
-                Arc::new(GoingOn { from: manual.now(), since: Instant::now() })
-            }
+            Some(manual) if goes_on => Arc::new(GoingOn { from: manual.now(), since: Instant::now() }),
             Some(manual) => Arc::clone(manual) as _,
             None => Arc::new(SystemClock),
         };

@@ -24,12 +24,12 @@ mod guide;
 mod page;
 mod timestamps;
 
-pub use drystone_call::{
-    Baggage, Caller, Code, Context, Error, FieldViolation, IdempotencyKey, OrFallback, PlatformReason, Principal,
-    Reason, Result, TenantId, Timestamp, reason_of,
-};
 #[doc(hidden)]
 pub use drystone_call::defects;
+pub use drystone_call::{
+    Baggage, Caller, Code, Context, Error, FieldViolation, IdempotencyKey, OrFallback, PlatformReason,
+    Principal, Reason, Result, TenantId, Timestamp, reason_of,
+};
 /// Events: outbox, inbox, relay, brokers; see [`drystone_events`].
 pub use drystone_events as events;
 pub use drystone_runtime::{App, Background, Module, Running, StartError, Wire, WireConsumer};

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use drystone_call::codegen::BoxFuture;
-use drystone_call::{Channel, Dispatch, Error, MethodInfo, Mounted, PlatformReason, Remote, Reply, Result, Runner};
+use drystone_call::{
+    Channel, Dispatch, Error, MethodInfo, Mounted, PlatformReason, Remote, Reply, Result, Runner,
+};
 use http::HeaderMap;
 
 use crate::support::EchoDyn;
@@ -59,7 +61,8 @@ impl Remote for Wire {
             if on_the_way == OnTheWay::Lost {
                 return Err(lost());
             }
-            let answer = self.to.dispatch(method.index, &headers, body).expect("a method of the contract").await;
+            let answer =
+                self.to.dispatch(method.index, &headers, body).expect("a method of the contract").await;
             if on_the_way == OnTheWay::AnswerLost { Err(lost()) } else { answer }
         })
     }

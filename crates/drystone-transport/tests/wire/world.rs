@@ -269,7 +269,8 @@ pub(crate) async fn once_within(remote: &dyn Remote, text: &str, timeout: Durati
     headers.insert(drystone_call::headers::CALLER, http::HeaderValue::from_static("orders"));
     let sent = remote.call(&METHODS[2], headers, request(text).encode_to_vec().into());
     let reply = tokio::time::timeout(timeout, sent).await;
-    let reply = reply.unwrap_or_else(|_| Err(Error::new(Code::DeadlineExceeded, "dropped at its deadline")))?;
+    let reply =
+        reply.unwrap_or_else(|_| Err(Error::new(Code::DeadlineExceeded, "dropped at its deadline")))?;
     Ok(SayReply::decode(reply.body)?.text)
 }
 
