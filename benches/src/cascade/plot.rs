@@ -192,21 +192,39 @@ fn breakers(text: &mut String, run: &Run) {
     for (row, method) in METHODS.into_iter().enumerate() {
         let y = top + row as f64 * 26.0;
         word(text, (LEFT - 6.0, y + 13.0), "text-anchor=\"end\" font-size=\"11\"", method);
-        let ends = run.looks.iter().skip(1).map(|look| look.at.as_secs_f64());
-        let ends = ends.chain([PHASES[PHASES.len() - 1].2 as f64]);
-        for (look, end) in run.looks.iter().zip(ends) {
-            let (left, right) = (x(look.at.as_secs_f64()), x(end));
-            let colour = BREAKER_COLOURS[usize::from(look.breakers[row].min(2))];
+        for (state, from, to) in stretches(run, row) {
+            let (left, right) = (x(from), x(to));
+            let colour = BREAKER_COLOURS[usize::from(state.min(2))];
             let _ = writeln!(
                 text,
                 "<rect x=\"{left:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"18\" fill=\"{colour}\"/>",
-                (right - left).max(0.0) + 0.3
+                right - left
             );
         }
     }
     let names = ["closed", "half-open", "open"];
     let entries: Vec<(&str, &str)> = BREAKER_COLOURS.into_iter().zip(names).collect();
     legend(text, top + 10.0, &entries);
+}
+
+/// The states of a method's breaker, one after the other, each from and to a second.
+fn stretches(run: &Run, row: usize) -> Vec<(u8, f64, f64)> {
+    let mut all: Vec<(u8, f64, f64)> = Vec::new();
+    for look in &run.looks {
+        let (state, at) = (look.breakers[row], look.at.as_secs_f64());
+        match all.last_mut() {
+            Some((last, _, to)) if *last == state => *to = at,
+            Some((.., to)) => {
+                *to = at;
+                all.push((state, at, at));
+            }
+            None => all.push((state, 0.0, at)),
+        }
+    }
+    if let Some((.., to)) = all.last_mut() {
+        *to = PHASES[PHASES.len() - 1].2 as f64;
+    }
+    all
 }
 
 fn time_axis(text: &mut String) {
@@ -245,6 +263,7 @@ mod tests {
         for colour in COLOURS.iter().chain(&BREAKER_COLOURS).chain(&PHASE_COLOURS) {
             assert!(svg.contains(colour), "{colour}");
         }
+        assert_eq!(svg.matches("height=\"18\"").count(), 4);
         assert!(!svg.contains("NaN") && svg.trim_end().ends_with("</svg>"));
     }
 }

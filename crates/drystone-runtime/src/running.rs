@@ -253,9 +253,13 @@ impl Running {
         let (_socket, admin) = self.admin.unzip();
         let servers = servers.chain(admin);
         let ended = async {
-            for task in servers.chain(self.tasks) {
+            for (n, mut task) in servers.chain(self.tasks).enumerate() {
                 // A task that panicked has said so.
-                let _ = task.await;
+                if timeout(Duration::from_secs(2), &mut task).await.is_err() {
+                    eprintln!("H4DIAG task {n} hangs");
+                    let _ = task.await;
+                }
+                eprintln!("H4DIAG task {n} ended");
             }
             // A repeated request needs the stores.
             if let Some(faults) = &self.faults {
