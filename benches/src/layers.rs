@@ -21,7 +21,7 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
     // Beside the release profile's directory, which another package must not share.
     let target = build_directory()?.join("../bench-layers");
     let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--locked", "--manifest-path"]).arg(here.join("layers/Cargo.toml"));
+    build.args(["build", "--release", "--manifest-path"]).arg(here.join("layers/Cargo.toml"));
     output(build.arg("--target-dir").arg(&target))?;
     output(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(here.join("opossum")))?;
     let rounds = plan.rounds.to_string();

@@ -78,8 +78,11 @@ mod tests {
 
     #[test]
     fn attempts_are_counted_by_the_second() {
-        let look =
-            |tenths, attempts| Look { at: Duration::from_millis(tenths * 100), attempts, ..Look::default() };
+        let look = |tenths: u64, attempts| Look {
+            at: Duration::from_millis(tenths * 100),
+            attempts,
+            ..Look::default()
+        };
         let looks = [look(0, 0.0), look(5, 5.0), look(10, 20.0), look(20, 20.0)];
         assert_eq!(attempts(&looks, 0, 2), [20.0, 0.0]);
     }

@@ -132,6 +132,14 @@ impl AnyChannel for Recorder {
         Ok(())
     }
 
+    fn set_policies(&self, _: Vec<drystone_call::policy::Policy>) {}
+
+    fn live(&self) -> Vec<drystone_call::MethodLive> {
+        Vec::new()
+    }
+
+    fn share_writes(&self, _: &Arc<drystone_call::OwnWrites>) {}
+
     fn call_json<'a>(
         &'a self,
         method: usize,
