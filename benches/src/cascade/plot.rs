@@ -9,7 +9,7 @@ use crate::open::{Seen, quantile};
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 640.0;
 /// Where the time axis begins and ends.
-const LEFT: f64 = 110.0;
+const LEFT: f64 = 122.0;
 const RIGHT: f64 = 790.0;
 /// The endpoints' colours, told apart by most eyes (Okabe and Ito, "Color Universal Design", 2008).
 const COLOURS: [&str; ENDPOINTS.len()] = ["#d55e00", "#cc79a7", "#0072b2", "#009e73", "#56b4e9"];
@@ -69,12 +69,12 @@ fn word(text: &mut String, at: (f64, f64), style: &str, what: &str) {
     let _ = writeln!(text, "<text x=\"{:.1}\" y=\"{:.1}\" {style}>{what}</text>", at.0, at.1);
 }
 
-fn curve(text: &mut String, panel: &Panel, points: &[(f64, f64)], colour: &str) {
+fn curve(text: &mut String, panel: &Panel, points: &[(f64, f64)], style: &str) {
     let points: Vec<String> =
         points.iter().map(|(second, value)| format!("{:.1},{:.1}", x(*second), panel.y(*value))).collect();
     let _ = writeln!(
         text,
-        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"/>",
+        "<polyline points=\"{}\" fill=\"none\" {style} stroke-width=\"1.8\" stroke-linejoin=\"round\"/>",
         points.join(" ")
     );
 }
@@ -136,7 +136,12 @@ fn latencies(text: &mut String, run: &Run) {
             let value = quantile(second(run, endpoint, at, |_| true), 0.99);
             value.is_finite().then_some((at as f64 + 0.5, value))
         };
-        curve(text, &panel, &seconds().filter_map(point).collect::<Vec<_>>(), colour);
+        curve(
+            text,
+            &panel,
+            &seconds().filter_map(point).collect::<Vec<_>>(),
+            &format!("stroke=\"{colour}\""),
+        );
     }
     let names = ENDPOINTS.map(|(name, _)| name);
     let entries: Vec<(&str, &str)> = COLOURS.into_iter().zip(names).collect();
@@ -155,7 +160,9 @@ fn answers(text: &mut String, run: &Run) {
     ];
     for (colour, _, endpoint, is) in kinds {
         let point = |at: u64| (at as f64 + 0.5, second(run, endpoint, at, is).count() as f64);
-        curve(text, &panel, &seconds().map(point).collect::<Vec<_>>(), colour);
+        let dashes = if endpoint == 0 { "" } else { "stroke-dasharray=\"6 3\"" };
+        let style = format!("stroke=\"{colour}\" {dashes}");
+        curve(text, &panel, &seconds().map(point).collect::<Vec<_>>(), &style);
     }
     legend(text, panel.top + 14.0, &kinds.map(|(colour, name, ..)| (colour, name)));
 }

@@ -126,67 +126,6 @@ async fn a_poisoned_key_waits_and_the_others_go_on(world: World) {
     }
     check_order(&world.applied_at_least("acme", 20).await);
     running.stop().await;
-    // A second life repeats at most what was not stored as carried, and applies nothing again.
-    let running = world.run().await;
-    world.post("acme", "a", 21).await.unwrap();
-    check_order(&world.applied_at_least("acme", 21).await);
-    running.stop().await;
-}
-
-async fn nothing_of_a_transaction_that_was_dropped_is_applied(world: World) {
-    let running = world.run().await;
-    let mut cx = world.cx("ledger", "acme");
-    let mut tx = world.ledger.begin(&mut cx).await.unwrap();
-    tx.publish(Posted { account: "a".to_owned(), n: 7 }).unwrap();
-    drop(tx);
-    world.post("acme", "a", 1).await.unwrap();
-    assert_eq!(world.applied_at_least("acme", 1).await, [("a".to_owned(), 1)]);
-    running.stop().await;
-}
-
-async fn what_no_broker_carries_is_refused(world: World) {
-    let mut cx = world.cx("ledger", "acme");
-    let mut tx = world.ledger.begin(&mut cx).await.unwrap();
-    let error = tx.publish(Posted { account: "two\nlines".to_owned(), n: 1 }).unwrap_err();
-    assert!(error.message().contains("U+000A"), "{}", error.message());
-    let error = tx.publish(Posted { account: "x".repeat(2000), n: 1 }).unwrap_err();
-    assert!(error.message().contains("2000 bytes"), "{}", error.message());
-}
-
-async fn poison(world: &World, account: &str, poisoned: bool) {
-    let mut cx = world.cx("mirror", "acme");
-    let mut tx = world.mirror.begin(&mut cx).await.unwrap();
-    let sql = if poisoned {
-        "insert into poison (account) values ($1)"
-    } else {
-        "delete from poison where account = $1"
-    };
-    tx.query(sql).bind((account,)).execute().await.unwrap();
-    tx.commit().await.unwrap();
-}
-
-async fn a_poisoned_key_waits_and_the_others_go_on(world: World) {
-    poison(&world, "a", true).await;
-    let running = world.run().await;
-    for n in 1..=10 {
-        for account in ["a", "b"] {
-            world.post("acme", account, n).await.unwrap();
-        }
-    }
-    let applied = world.applied_at_least("acme", 10).await;
-    assert!(applied.iter().all(|(account, _)| account == "b"), "{applied:?}");
-    poison(&world, "a", false).await;
-    // Parked by now or about to be tried again; an operator's replay is the same as a later attempt.
-    let mut cx = world.cx("mirror", "acme");
-    let mut tx = world.mirror.begin(&mut cx).await.unwrap();
-    tx.query("update drystone_held set state = 'retrying', due = 0 where state = 'parked'")
-        .execute()
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
-    running.consumer.look_again(&TenantId::new("acme").unwrap());
-    check_order(&world.applied_at_least("acme", 20).await);
-    running.stop().await;
 }
 
 async fn replay_what_is_parked(world: &World) {
