@@ -1,7 +1,5 @@
 //! A chain of three hops whose last one fails half its calls is not called more than a fifth more often than it was asked for.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
-
 #[path = "support/echo.rs"]
 mod support;
 #[path = "support/wire.rs"]
@@ -40,7 +38,7 @@ async fn run(policy: impl Fn(&mut Policy)) -> Seen {
     };
     let number = Arc::new(AtomicUsize::new(0));
     let c = handler(move |_, req| {
-        let fails = number.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let fails = number.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         Box::pin(async move { if fails { Err(Error::unavailable("half of them")) } else { Ok(req) } })
     });
     let (to_c, at_c) = channel_over(&mounted(Home::of_system("c"), None, c), |_, _| OnTheWay::Nothing);

@@ -206,7 +206,7 @@ async fn a_bulkhead_and_a_rate_refuse_before_anything_is_sent() {
     drop(held);
     let config = RateConfig { per_second: 10.0, burst: 1 };
     channel.set_policies(policies(|policy| {
-        policy.rate = Some(RatePolicy { config: config.clone(), by: RateBy::Tenant });
+        policy.rate = Some(RatePolicy { config, by: RateBy::Tenant });
     }));
     let hasty = || context().with_timeout(Duration::from_millis(10));
     assert_eq!(call(&channel, &hasty(), READ, note("x")).await.unwrap_err().code(), Code::DeadlineExceeded);
