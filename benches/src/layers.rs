@@ -29,7 +29,7 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
     all.read(&output(Command::new(target.join("release/layers")).arg(&rounds))?)?;
     all.read(&output(Command::new("node").arg(here.join("opossum/breakers.js")).arg(&rounds))?)?;
     Ok(format!(
-        "{}\n{}\n{}\nMedians of {rounds} rounds; a round is the fastest of 15 batches.\n",
+        "{}\n{}\n{}\nMedians of {rounds} rounds; a round is the fastest of its batches.\n",
         all.alone("core", "core", None),
         all.alone("layer", "tower layer over a service that is ready", Some("the service alone")),
         all.breakers()

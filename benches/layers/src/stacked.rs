@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_resilience::{
-    Balance, BalanceConfig, Balancer, BreakerConfig, BreakerLayer, Cloned, CoalesceLayer, DeadlineLayer,
-    FallbackLayer, FlightsConfig, PanicLayer, RetryConfig, RetryLayer, SeededRandom, Verdict,
+    AdmissionConfig, AdmissionLayer, Balance, BalanceConfig, Balancer, BreakerConfig, BreakerLayer,
+    BulkheadLayer, Cloned, CoalesceLayer, DeadlineLayer, FallbackLayer, FlightsConfig, LimitConfig,
+    LimitLayer, PanicLayer, RateConfig, RateLayer, RetryConfig, RetryLayer, SeededRandom, Verdict,
 };
 use http::Request;
 use tower::{Service, ServiceExt as _, service_fn};
@@ -34,6 +35,14 @@ pub(crate) fn run(rounds: u32) {
     add(&mut group, &runtime, "deadline", layer.layer(service_fn(answer)));
     let layer = BreakerLayer::new(BreakerConfig::default());
     add(&mut group, &runtime, "breaker", layer.layer(service_fn(answer)));
+    add(&mut group, &runtime, "bulkhead", BulkheadLayer::new(1024).layer(service_fn(answer)));
+    let rate = RateConfig { per_second: 1e9, burst: u32::MAX };
+    let layer = RateLayer::new(rate, |request: &u32| request % 1000);
+    add(&mut group, &runtime, "rate, 1,000 keys", layer.layer(service_fn(answer)));
+    let layer = LimitLayer::new(LimitConfig::default());
+    add(&mut group, &runtime, "adaptive limit", layer.layer(service_fn(answer)));
+    let layer = AdmissionLayer::new(AdmissionConfig::default(), |request: &u32| request % 1000);
+    add(&mut group, &runtime, "admission", layer.layer(service_fn(answer)));
     let judge = |result: &Result<u32, Infallible>| match result {
         Ok(_) => Verdict::Done,
         Err(never) => match *never {},

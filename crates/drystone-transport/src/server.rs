@@ -1,6 +1,7 @@
 //! Serves the contracts of a process to the other processes of the application.
 
 mod connection;
+mod lingering;
 mod peer_call;
 
 use std::future::Future;

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::lingering::Lingering;
 use super::peer_call::Served;
 use crate::peer::Facts;
 
@@ -63,7 +64,7 @@ pub(super) async fn run(stream: TcpStream, tls: Arc<ServerConfig>, served: Arc<S
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Lingering::new(stream)), service);
     if let Err(cause) = watcher.watch(connection).await {
         tracing::debug!(target: "drystone::transport", peer = address, %cause, "the connection broke");
     }

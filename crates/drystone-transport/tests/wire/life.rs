@@ -15,7 +15,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::world::{World, assert_unreachable, channel, context, orders_may_echo, request, say, say_slowly};
+use crate::world::{
+    World, assert_unreachable, channel, context, once, orders_may_echo, request, say, say_slowly,
+};
 
 #[tokio::test]
 async fn a_killed_process_is_unavailable_and_works_again_when_it_is_back() {
@@ -86,11 +88,9 @@ async fn calls_that_wait_for_one_connection_all_learn_that_it_failed() {
 async fn a_call_whose_process_dies_is_unavailable() {
     let world = World::new();
     let server = world.serve(orders_may_echo()).await;
-    let channel = Arc::new(channel(Some("orders"), world.remote(&server.address)));
-    let call = tokio::spawn({
-        let channel = Arc::clone(&channel);
-        async move { say(&channel, &context(), request("wait")).await }
-    });
+    // Without the stack of calls, which would try again.
+    let remote = world.remote(&server.address);
+    let call = tokio::spawn(async move { once(&*remote, "wait").await });
     server.running(1).await;
     let (address, service) = (server.address.clone(), Arc::clone(&server.service));
     server.kill().await;

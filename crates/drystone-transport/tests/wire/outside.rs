@@ -174,6 +174,11 @@ async fn tonic_meets_the_limits_of_every_call() {
     assert_eq!(module.finished.load(SeqCst), 0);
 }
 
+/// A callee is given a little less than its caller has, and timers are not finer than a millisecond.
+fn about_20_ms(elapsed: Duration) -> bool {
+    (15..30).contains(&elapsed.as_millis())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_callers_time_ends_the_handler() {
     let (service, module) = service();
@@ -181,7 +186,7 @@ async fn a_callers_time_ends_the_handler() {
     request.headers_mut().insert("grpc-timeout", "20m".parse().unwrap());
     let began = Instant::now();
     let response = service.oneshot(request).await.unwrap();
-    assert_eq!(began.elapsed().as_millis() / 10, 2, "{:?}", began.elapsed());
+    assert!(about_20_ms(began.elapsed()), "{:?}", began.elapsed());
     assert_eq!(response.headers()["grpc-status"], "4");
     assert_eq!(*module.running.borrow(), 0);
 }
@@ -214,7 +219,7 @@ async fn a_callers_time_only_shrinks() {
     request.headers_mut().insert("grpc-timeout", "1H".parse().unwrap());
     let began = Instant::now();
     let response = service.oneshot(request).await.unwrap();
-    assert_eq!(began.elapsed().as_millis() / 10, 2, "{:?}", began.elapsed());
+    assert!(about_20_ms(began.elapsed()), "{:?}", began.elapsed());
     assert_eq!(response.headers()["grpc-status"], "4");
 }
 

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::world::{ECHO, World, assert_unreachable, channel, context, orders_may_echo, request, say};
+use crate::world::{ECHO, World, assert_unreachable, channel, context, once, orders_may_echo, request, say};
 
 /// Calls as a module of a process that hosts `hosted`.
 async fn call(hosted: &[&str], from: Option<&str>, edges: EdgeSet) -> Result<String, Error> {
@@ -120,7 +120,7 @@ async fn a_client_of_another_authority_is_refused() {
     let (ours, theirs) = (World::new(), World::new());
     let server = ours.serve(orders_may_echo()).await;
     let remote = RemoteProcess::new(&*server.address, &believing(&theirs, &ours)).module("echo").unwrap();
-    let error = say(&channel(Some("orders"), remote), &context(), request("who")).await.unwrap_err();
+    let error = once(&*remote, "who").await.unwrap_err();
     assert_unreachable(&error, &server.address);
     assert!(error.message().contains("UnknownCA"), "{error}");
     server.stop.send(()).unwrap();
