@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::child::Server;
 use crate::http::{self, Connection};
 use crate::memory::{command, program};
-use crate::open::{Seen, Stream, offer, quantile};
+use crate::open::{Arrivals, Seen, Stream, offer, quantile};
 use crate::report::Table;
 use crate::stats::Rounds;
 use crate::suites::{Failure, Plan, directory};
@@ -292,7 +292,7 @@ fn streams(kind: &'static str, orders: &Arc<[String]>) -> Vec<Stream> {
     ENDPOINTS
         .into_iter()
         .zip(requests)
-        .map(|((_, per_second), request)| Stream { per_second, request })
+        .map(|((_, per_second), request)| Stream { per_second, arrivals: Arrivals::Even, request })
         .collect()
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use drystone_resilience::{Random as _, SeededRandom};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -15,17 +16,36 @@ use crate::suites::Failure;
 /// How long an answer is waited for.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// How requests follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrivals {
+    /// In equal steps, so that what is counted in a second does not scatter.
+    Even,
+    /// Each whenever it likes, as people who know nothing of each other do: a Poisson process, the same in every run.
+    Random,
+}
+
 /// Requests of one kind.
 pub(crate) struct Stream {
     pub(crate) per_second: f64,
+    pub(crate) arrivals: Arrivals,
     /// The bytes of the request of this number.
     pub(crate) request: Box<dyn Fn(u64) -> String + Send>,
 }
 
 impl Stream {
     /// The same request over and over.
-    pub(crate) fn of(per_second: f64, request: String) -> Self {
-        Self { per_second, request: Box::new(move |_| request.clone()) }
+    pub(crate) fn of(per_second: f64, arrivals: Arrivals, request: String) -> Self {
+        Self { per_second, arrivals, request: Box::new(move |_| request.clone()) }
+    }
+
+    /// The time to the next request, in seconds.
+    fn gap(&self, chance: &SeededRandom) -> f64 {
+        let gaps = match self.arrivals {
+            Arrivals::Even => 1.0,
+            Arrivals::Random => -(1.0 - chance.unit()).ln(),
+        };
+        gaps / self.per_second
     }
 }
 
@@ -89,15 +109,17 @@ pub(crate) async fn offer(
 
 /// Hands out requests when they are due, of all streams in the order of time.
 fn pace(streams: &[Stream], began: Instant, time: Duration, send: &mpsc::UnboundedSender<Due>) {
+    let chance = SeededRandom::new(7);
     // Streams begin apart, so that they do not come in step.
-    let start = |stream: usize, per_second: f64| {
-        Duration::from_secs_f64((stream as f64 + 0.5) / streams.len() as f64 / per_second)
+    let start = |(place, stream): (usize, &Stream)| {
+        ((place as f64 + 0.5) / streams.len() as f64 / stream.per_second, 0_u64)
     };
-    let mut next: Vec<_> =
-        streams.iter().enumerate().map(|(place, stream)| (start(place, stream.per_second), 0_u64)).collect();
+    let mut next: Vec<(f64, u64)> = streams.iter().enumerate().map(start).collect();
     loop {
-        let Some(stream) = (0..next.len()).min_by_key(|place| next[*place].0) else { return };
-        let (since, number) = next[stream];
+        let first = (0..next.len()).min_by(|a, b| next[*a].0.total_cmp(&next[*b].0));
+        let Some(stream) = first else { return };
+        let (seconds, number) = next[stream];
+        let since = Duration::from_secs_f64(seconds);
         if since >= time {
             return;
         }
@@ -107,9 +129,7 @@ fn pace(streams: &[Stream], began: Instant, time: Duration, send: &mpsc::Unbound
         if send.send(Due { stream, since, at, request }).is_err() {
             return;
         }
-        let rate = streams[stream].per_second;
-        next[stream] =
-            (start(stream, rate) + Duration::from_secs_f64((number + 1) as f64 / rate), number + 1);
+        next[stream] = (seconds + streams[stream].gap(&chance), number + 1);
     }
 }
 
@@ -153,7 +173,8 @@ mod tests {
 
     #[test]
     fn requests_are_due_at_their_rates_in_the_order_of_time() {
-        let streams = [Stream::of(1000.0, "a".to_owned()), Stream::of(500.0, "b".to_owned())];
+        let of = |rate, arrivals| Stream::of(rate, arrivals, "a".to_owned());
+        let streams = [of(1000.0, Arrivals::Even), of(500.0, Arrivals::Even), of(1000.0, Arrivals::Random)];
         let (send, mut due) = mpsc::unbounded_channel();
         pace(&streams, Instant::now(), Duration::from_millis(100), &send);
         drop(send);
@@ -162,8 +183,10 @@ mod tests {
             all.push((due.since, due.stream));
         }
         assert!(all.is_sorted(), "{all:?}");
-        assert_eq!(all.iter().filter(|(_, stream)| *stream == 0).count(), 100);
-        assert_eq!(all.iter().filter(|(_, stream)| *stream == 1).count(), 50);
+        let count = |stream| all.iter().filter(|(_, known)| *known == stream).count();
+        assert_eq!([count(0), count(1)], [100, 50]);
+        // A hundred, and three times the square root of it.
+        assert!((70..=130).contains(&count(2)), "{}", count(2));
     }
 
     #[test]

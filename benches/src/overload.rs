@@ -1,12 +1,12 @@
 //! Overload: more calls than can be done, and a tenant that floods, served by the gateway as it comes.
 //!
-//! The server and the load are processes on a core each, so that what refusing costs shows at the server and the load does not starve it. Arrivals are open.
+//! The server and the load are processes on a core each, so that what refusing costs shows at the server and the load does not starve it. Requests come whenever they like, whether or not earlier ones were answered.
 
 use std::time::Duration;
 
 use crate::child::{self, Role, Server};
 use crate::http;
-use crate::open::{Seen, Stream, offer, quantile};
+use crate::open::{Arrivals, Seen, Stream, offer, quantile};
 use crate::recorder::Recorder;
 use crate::report::Table;
 use crate::stats::Rounds;
@@ -133,7 +133,7 @@ pub(crate) fn print(data: &std::path::Path) -> Result<(), Failure> {
     let mut peak = capacity;
     for offered in OFFERED {
         let seen = with_server(data, turns, |address| {
-            let streams = vec![Stream::of(capacity * offered, http::get("/v1/work/7"))];
+            let streams = vec![Stream::of(capacity * offered, Arrivals::Random, http::get("/v1/work/7"))];
             runtime.block_on(load(&address, streams, time))
         })?;
         let all: Vec<&Seen> = seen.iter().collect();
@@ -144,9 +144,9 @@ pub(crate) fn print(data: &std::path::Path) -> Result<(), Failure> {
     for (case, flood) in [("alone", 0.0), ("flood", FLOOD)] {
         let seen = with_server(data, turns, |address| {
             let of = |tenant: &str| http::get_with("/v1/work/7", &format!("drystone-tenant: {tenant}\r\n"));
-            let mut streams = vec![Stream::of(capacity * STEADY, of("acme"))];
+            let mut streams = vec![Stream::of(capacity * STEADY, Arrivals::Random, of("acme"))];
             if flood > 0.0 {
-                streams.push(Stream::of(capacity * flood, of("demo")));
+                streams.push(Stream::of(capacity * flood, Arrivals::Random, of("demo")));
             }
             runtime.block_on(load(&address, streams, time))
         })?;
