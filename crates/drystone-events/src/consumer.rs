@@ -304,10 +304,10 @@ impl Deliver for Consumer {
 /// Runs until the process stops.
 pub(crate) async fn until(mut stopping: watch::Receiver<bool>, work: impl Future<Output = ()>) {
     tokio::select! {
-        // In order, so that chance is no part of a rehearsal.
+        // In order, so that chance is no part of a rehearsal; the stop first, since work that always has more to do uses up what its task may do in one turn.
         biased;
-        () = work => {}
         // An error means that the process is gone already.
         _ = stopping.wait_for(|stopping| *stopping) => {}
+        () = work => {}
     }
 }
