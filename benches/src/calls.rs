@@ -59,7 +59,9 @@ pub(crate) fn run(plan: &Plan) -> Result<String, Failure> {
             cells.push(format!("{:.0}", rounds.median(&name(runner))));
             cells.push(format!("{:.0}", rounds.difference(&name(runner), &name(BARE))));
             let allocations = |kind: &str| name(&format!("{kind}-allocations"));
-            cells.push(format!("+{:.0}", rounds.difference(&allocations(runner), &allocations(BARE))));
+            // Without the sign that rounding leaves on nothing.
+            let more = rounds.difference(&allocations(runner), &allocations(BARE)).round() + 0.0;
+            cells.push(format!("+{more:.0}"));
         }
         table.row(recorder.name(), &cells);
     }

@@ -27,6 +27,8 @@ const SERVER_CORE: &str = "1";
 const LOAD_CORE: &str = "0";
 /// The most rounds: each takes about a minute.
 const ROUNDS: usize = 5;
+/// The settings of a server that takes every call.
+const NO_LIMIT: &str = "[serving]\nlimit = false\n";
 /// The variable whose settings are tried instead of the defaults, in TOML.
 const SETTINGS: &str = "DRYSTONE_BENCH_SERVING";
 
@@ -122,7 +124,8 @@ pub(crate) fn print(data: &std::path::Path) -> Result<(), Failure> {
     let turns = work::turns_of_a_millisecond();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     println!("seconds {seconds}");
-    let capacity = with_server(data, turns, |address| {
+    // Without a limit: what the callers wait for is the work alone.
+    let capacity = with_server(data, turns, Some(NO_LIMIT), |address| {
         let request = http::get("/v1/work/7");
         runtime.block_on(async {
             http::storm(&address, CALLERS, &request, None, time / 4).await?;
@@ -132,7 +135,7 @@ pub(crate) fn print(data: &std::path::Path) -> Result<(), Failure> {
     println!("capacity {capacity}");
     let mut peak = capacity;
     for offered in OFFERED {
-        let seen = with_server(data, turns, |address| {
+        let seen = with_server(data, turns, None, |address| {
             let streams = vec![Stream::of(capacity * offered, Arrivals::Random, http::get("/v1/work/7"))];
             runtime.block_on(load(&address, streams, time))
         })?;
@@ -142,7 +145,7 @@ pub(crate) fn print(data: &std::path::Path) -> Result<(), Failure> {
     }
     println!("peak {peak}");
     for (case, flood) in [("alone", 0.0), ("flood", FLOOD)] {
-        let seen = with_server(data, turns, |address| {
+        let seen = with_server(data, turns, None, |address| {
             let of = |tenant: &str| http::get_with("/v1/work/7", &format!("drystone-tenant: {tenant}\r\n"));
             let mut streams = vec![Stream::of(capacity * STEADY, Arrivals::Random, of("acme"))];
             if flood > 0.0 {
@@ -184,10 +187,11 @@ fn report(seen: &[&Seen], case: &str, seconds: f64) -> f64 {
     rate
 }
 
-/// A server that has learned nothing yet, on its core.
+/// A server that has learned nothing yet, on its core, with these settings, or those to be tried, or the defaults.
 fn with_server<T>(
     data: &std::path::Path,
     turns: u64,
+    settings: Option<&str>,
     work: impl FnOnce(String) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let directory = tempfile::TempDir::new_in(data)?;
@@ -196,7 +200,8 @@ fn with_server<T>(
     command.args(["run", "--until-stdin-ends"]).current_dir(directory.path());
     command.env("DRYSTONE__GATEWAY__LISTEN", "127.0.0.1:0").env("DRYSTONE_LOG", "off");
     command.env(work::TURNS, turns.to_string());
-    if let Ok(settings) = std::env::var(SETTINGS) {
+    let settings = settings.map(str::to_owned).or_else(|| std::env::var(SETTINGS).ok());
+    if let Some(settings) = settings {
         std::fs::write(directory.path().join("drystone.toml"), settings)?;
     }
     let server = Server::start(command, directory.path(), "main")?;
