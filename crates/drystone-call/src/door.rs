@@ -31,7 +31,10 @@ impl Door {
             return Self { policy, admission: self.admission.clone() };
         }
         match (&self.admission, &policy.admission) {
-            (Some(admission), Some(config)) if self.policy.tenants == policy.tenants => {
+            // What has learned something goes on with it; what has not begins where the settings say.
+            (Some(admission), Some(config))
+                if self.policy.tenants == policy.tenants && admission.stats().admitted > 0 =>
+            {
                 admission.configure(*config);
                 Self { admission: Some(Arc::clone(admission)), policy }
             }

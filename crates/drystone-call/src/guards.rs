@@ -17,6 +17,9 @@ use crate::{Context, ContractInfo, MethodInfo, PlatformReason, Principal, Result
 /// The most answers that one method on one edge keeps for equal reads.
 const MOST_KEPT: u64 = 10_000;
 
+/// When to come again to a bulkhead that is full. Nobody knows; a call that hangs holds its place until its deadline.
+const FULL: Duration = Duration::from_secs(1);
+
 /// The layers of one method on one edge.
 ///
 /// Changed as a whole: a call keeps those that it began with. What did not change from one policy to the next is the same object in both.
@@ -81,10 +84,11 @@ impl Guards {
     /// A place among the calls under way.
     pub(crate) fn enter_bulkhead(&self, method: &'static MethodInfo) -> Result<Slot<'_>> {
         self.bulkhead.enter().ok_or_else(|| {
-            PlatformReason::BulkheadFull.error(format!(
+            let text = format!(
                 "{} calls of {} are under way from here, which is all that may be",
                 self.policy.bulkhead, method.path
-            ))
+            );
+            PlatformReason::BulkheadFull.error(text).retry_after(FULL)
         })
     }
 

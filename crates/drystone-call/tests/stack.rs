@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use drystone_call::policy::{Policy, RateBy, RatePolicy, RetryPolicy};
+use drystone_call::policy::{Policy, RateBy, RatePolicy, RetryPolicy, ServePolicy};
 use drystone_call::{
-    Channel, Code, Context, Error, Home, IdempotencyKey, Mounted, OrFallback as _, PlatformReason, Result,
+    Channel, Code, Context, Dispatch, Error, Home, IdempotencyKey, Mounted, OrFallback as _, PlatformReason,
+    Result,
 };
-use drystone_resilience::{BreakerConfig, RateConfig};
+use drystone_resilience::{AdmissionConfig, BreakerConfig, LimitConfig, RateConfig};
 use futures_util::FutureExt as _;
 use support::{EchoDyn, METHODS, call, context, handler, mounted, note};
 use wire::{OnTheWay, Wire, channel_over};
@@ -203,6 +204,7 @@ async fn a_bulkhead_and_a_rate_refuse_before_anything_is_sent() {
     }
     let error = call(&channel, &cx, READ, note("x")).await.unwrap_err();
     assert!(error.is(PlatformReason::BulkheadFull) && error.http_status() == 503, "{error}");
+    assert!(error.retry_delay().is_some(), "it says when to come again");
     drop(held);
     let config = RateConfig { per_second: 10.0, burst: 1 };
     channel.set_policies(policies(|policy| {
@@ -233,6 +235,23 @@ async fn a_fallback_answers_for_who_cannot_and_not_for_who_refuses() {
         assert_eq!(outcome.is_ok(), falls_back, "{text}");
     }
     assert_eq!(cx.notes().len(), 4, "each is noted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_has_learned_nothing_begins_where_the_settings_say() {
+    let (service, _) = counting(|_| Ok(()));
+    let (channel, _) = channel_over(&service, |_, _| OnTheWay::Nothing);
+    let policy = |initial| {
+        let limit = LimitConfig { min: 4, initial, max: 512 };
+        let admission = Some(AdmissionConfig { limit, ..AdmissionConfig::default() });
+        METHODS.iter().map(|_| ServePolicy { admission, ..ServePolicy::default() }).collect::<Vec<_>>()
+    };
+    let limit = || Dispatch::live(&*service)[READ].admission.unwrap().limit;
+    service.set_policies(policy(16));
+    assert_eq!(limit(), 16);
+    call(&channel, &context(), READ, note("x")).await.unwrap();
+    service.set_policies(policy(64));
+    assert_eq!(limit(), 16, "what works keeps what it has");
 }
 
 #[tokio::test(start_paused = true)]
