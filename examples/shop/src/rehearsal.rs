@@ -1,6 +1,6 @@
 //! How the shop is rehearsed: a busy day with faults between its modules, and what must be true in the evening.
 //!
-//! What is compared is what callers were told, in the [`books`], with what the modules hold. Every caller asks again with the same key until it is answered, but some
+//! What is compared is what callers were told, in the books, with what the modules hold. Every caller asks again with the same key until it is answered, but some
 //! who go away: their orders may stay interrupted, which must be visible, and a repeat must complete them.
 
 mod books;
