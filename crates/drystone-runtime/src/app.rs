@@ -158,6 +158,7 @@ impl App {
             settings.layer(text, Some(name))?;
         }
         settings.check_sections(&SECTIONS)?;
+        check_kept(&settings)?;
         check_values(&self.name, &settings)?;
         for name in settings.names_below("modules") {
             if !self.modules.iter().any(|module| module.name() == name) {
@@ -204,6 +205,20 @@ impl App {
     }
 }
 
+/// Refuses the one setting under which what is acknowledged may be lost: only a rehearsal, whose files go with it, may set it.
+fn check_kept(settings: &Settings) -> Result<(), StartError> {
+    const COMMITS: &str = "commits";
+    if settings.names_below("store").iter().any(|name| name == COMMITS) {
+        return Err(StartError::Settings {
+            place: settings.places("store.commits"),
+            problem:
+                "`store.commits` is for rehearsals alone, since nothing would survive a crash; leave it out"
+                    .to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// Reads every section of the platform, so that a value that does not fit is known before anything is opened.
 fn check_values(app: &Arc<str>, settings: &Settings) -> Result<(), StartError> {
     settings.section::<CallSettings>("calls")?;
@@ -212,4 +227,18 @@ fn check_values(app: &Arc<str>, settings: &Settings) -> Result<(), StartError> {
     EventSettings::read(settings)?;
     GatewaySettings::read(settings)?;
     Stores::read(app, settings).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_rehearsal_may_commit_without_a_sync() {
+        let app = App::new("test").settings("[store]\ncommits = \"in place\"\n");
+        let refused = app.load(&[]).unwrap_err().to_string();
+        assert!(refused.contains("`store.commits` is for rehearsals alone"), "{refused}");
+        app.load_rehearsed().unwrap();
+        App::new("test").load(&[]).unwrap();
+    }
 }
