@@ -3,9 +3,10 @@
 //! Starting has two halves, for processes that learn of each other's addresses only once all have opened a port, as in tests:
 //! [`Host::prepare`] opens stores and the port between processes, [`Host::start`] binds the edges and serves.
 
+mod foreground;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use drystone_call::{AnyChannel, EdgeMetrics, Faults, KeyGate, Mount, Target, def
 use drystone_events::delivery;
 use drystone_gateway::Check;
 use drystone_store::Store;
-use drystone_telemetry::LogFormat;
 use drystone_transport::{DevAuthority, EdgeSet, GATEWAY, InternalServer, ProcessIdentity};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,12 +29,13 @@ use crate::rehearsal::RehearsalSettings;
 use crate::remotes::Remotes;
 use crate::running::Running;
 use crate::settings::Settings;
-use crate::signals::{Hangups, stdin_end, stop_signal};
 use crate::stores::Stores;
 use crate::surroundings::{AppSettings, CallSettings, Surroundings};
 use crate::tasks::Tasks;
 use crate::topology::{MAIN, Process, Topology};
-use crate::{App, StartError, admin, process_file, rehearsal};
+use crate::{App, StartError, admin, rehearsal};
+
+pub(crate) use foreground::run;
 
 /// How long another process may take to say that it is there.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(900);
@@ -365,57 +366,4 @@ pub(crate) async fn start_topology(app: &App, settings: &Settings) -> Result<Vec
         running.push(host.start(&addresses, Listen::No).await?);
     }
     Ok(running)
-}
-
-/// Runs one process until it is told to stop.
-pub(crate) async fn run(
-    app: &App,
-    settings: Settings,
-    topology: &Topology,
-    process: &str,
-    until_stdin_ends: bool,
-) -> Result<(), StartError> {
-    drystone_telemetry::init(LogFormat::Text).map_err(|problem| StartError::part("the log", problem))?;
-    let (stop, hangups) = (stop_signal()?, Hangups::new()?);
-    let data = settings.section::<AppSettings>("app")?.data;
-    let addresses: BTreeMap<String, SocketAddr> =
-        topology.processes.iter().filter_map(|p| Some((p.name.clone(), p.listen?))).collect();
-    let host = Host::prepare(app, settings, topology, process).await?;
-    let internal = host.internal_address();
-    let running = host.start(&addresses, Listen::AsSet).await?;
-    process_file::write(&data, process, running.gateway_address(), internal)?;
-    announce(app, &data, process, &running, internal);
-    let parent = async { if until_stdin_ends { stdin_end().await } else { std::future::pending().await } };
-    tokio::select! {
-        () = stop => {}
-        () = parent => {}
-        () = running.reload_at(hangups) => {}
-    }
-    println!("{process} stops");
-    let faults = running.faults().cloned();
-    running.stop().await;
-    if let Some(faults) = faults {
-        println!("rehearsal: {}", faults.report());
-    }
-    process_file::remove(&data, process);
-    Ok(())
-}
-
-/// Tells a person where things are.
-fn announce(app: &App, data: &Path, process: &str, running: &Running, internal: Option<SocketAddr>) {
-    println!("{} {} runs: process {process}, data in {}", app.name, app.version, data.display());
-    if let Some(address) = internal {
-        println!("  other processes  {address} (gRPC, mutual TLS)");
-    }
-    if let Some(faults) = running.faults() {
-        println!("{}", rehearsal::announcement(faults));
-    }
-    let Some(address) = running.gateway_address() else { return };
-    println!("  REST and gRPC    http://{address}");
-    println!("  OpenAPI          http://{address}/openapi.json");
-    println!("  health           http://{address}/readyz");
-    println!("  development mode: the tenant is whatever the header drystone-tenant says; loopback only");
-    for hint in &app.hints {
-        println!("{}", hint.replace("{gateway}", &format!("http://{address}")));
-    }
 }
