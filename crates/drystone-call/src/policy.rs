@@ -74,7 +74,9 @@ pub struct ServePolicy {
 
 impl Policy {
     /// The most calls of one edge's method under way at once, unless settings say otherwise.
-    pub const BULKHEAD: u32 = 1024;
+    ///
+    /// More than the door of a served method holds, running and waiting: within a process, what is too much is decided there, where each tenant has its turn.
+    pub const BULKHEAD: u32 = 4096;
 
     /// What holds for a method where no setting says otherwise.
     #[must_use]

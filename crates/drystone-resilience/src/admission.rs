@@ -11,8 +11,9 @@
 //!
 //! # Choices
 //!
-//! * A queue that stands because of others is not held against a key that has less than half of what keys have in it on average: its calls may wait for
+//! * A queue that stands because of others is not held against a key that has at most half of what the others have in it on average: its calls may wait for
 //!   the interval. The queue's turns serve it before that.
+//! * While the queue stands, the newest call of a key is its next one: who is served has hardly waited.
 //! * Where calls are slow, `target` is stretched to two times the time between two calls that end: a call that is next is not shed while it waits for
 //!   the first permit. (`CoDel`'s rule of one packet, for the same reason.)
 //! * A full queue refuses at once, unless the call's key has less than its share of it: then the newest call of the key with most is shed instead.
@@ -192,7 +193,7 @@ impl<K: Eq + Hash + Clone + Send + 'static> Admitted<'_, K> {
     }
 
     /// As [`Self::done`], for calls that may be faster than a clock is read: asks how long it took only now and then.
-    pub fn done_in(self, took: impl FnOnce() -> Duration) {
+    pub fn done_in(self, took: impl Fn() -> Duration) {
         self.end(|limit| limit.sample_some(took));
     }
 

@@ -12,8 +12,13 @@
 //! compares the rates. As much work with half the calls: they were waiting for each other, the limit falls. Half the work: the limit rises. 85 %: it stays.
 //! Rates are compared, never times, so a service that became slower for good, or whose latency grows with its batches, is judged by what it gets done.
 //!
+//! Where calls take about as long as the fastest one, they do not wait for each other and there is nothing to compare: the limit doubles at once. The reverse is
+//! no proof, as with the shared commit, and is left to the probes.
+//!
 //! * A window lasts 100 ms and at least 32 calls (with fewer calls, up to 1 s and more). One in which the limit was not nearly reached says nothing about it and may only lower
-//!   the known lowest latency, which is forgotten after 10 s.
+//!   the known lowest latency, which is that of a single call and is forgotten after 10 s.
+//! * The first guess may be far below the limit, since a process may begin its life with many times more to do than it can. One that soon does less than half the work is given
+//!   up, and is not repeated before probes of half the limit say so.
 //! * A probe never goes below `min`; where half the limit would, it tries twice the limit.
 //! * A probe ends after a second if the calls in flight do not end: a callee that hangs teaches nothing.
 

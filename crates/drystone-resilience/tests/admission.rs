@@ -17,7 +17,7 @@ const MS: Duration = Duration::from_millis(1);
 fn config(limit: u32, length: u32) -> AdmissionConfig {
     AdmissionConfig {
         limit: LimitConfig::fixed(limit),
-        queue: QueueConfig { length, ..QueueConfig::default() },
+        queue: QueueConfig { target: 20 * MS, interval: 250 * MS, length },
     }
 }
 
@@ -265,7 +265,7 @@ async fn overload_costs_little_of_the_work_and_little_time() {
     let rate = (done[&1].1 + done[&2].1) as f64 / 12.0;
     let stats = admission.stats();
     assert!(rate > 0.9 * 800.0, "{rate:.0} of 800 a second, limit {}: {done:?}", stats.limit);
-    assert!((16..24).contains(&stats.limit), "a limit of {} for 8 at once, and never below 16", stats.limit);
+    assert!((8..24).contains(&stats.limit), "a limit of {} for 8 at once", stats.limit);
     assert_eq!((stats.in_flight, stats.waiting), (0, 0), "nothing leaked");
     let (offered, done) = done.values().fold((0, 0), |(a, b), (offered, done)| (a + offered, b + done));
     assert_eq!((stats.admitted, stats.shed), (done, offered - done), "every call was counted once");

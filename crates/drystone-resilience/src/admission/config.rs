@@ -17,7 +17,7 @@ pub struct AdmissionConfig {
 /// How calls wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueConfig {
-    /// How long a call may wait while the queue *stands*: when it has not been empty for `interval`. 20 ms by default.
+    /// How long a call may wait while the queue *stands*: when it has not been empty for `interval`. 10 ms by default.
     pub target: Duration,
     /// How long a call may wait otherwise, in a burst; 250 ms by default. Counts as `target` if it is less.
     pub interval: Duration,
@@ -27,7 +27,7 @@ pub struct QueueConfig {
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        Self { target: Duration::from_millis(20), interval: Duration::from_millis(250), length: 1024 }
+        Self { target: Duration::from_millis(10), interval: Duration::from_millis(250), length: 1024 }
     }
 }
 

@@ -4,6 +4,9 @@
 //! turn it is may send as many calls as its weight, and then goes to the end. A key that floods fills its own lane. As in FQ-CoDel (RFC 8290, section 4.2), a lane
 //! that was empty comes before those that have been waiting, with one round's worth of calls: a key that asks seldom does not wait for a round of those that
 //! ask always. To have that again it must have gone through the line once without a call, so asking often in small bites gains nothing.
+//!
+//! Within a lane the oldest is next, unless the queue stands: then the newest is (adaptive LIFO; Maurer, "Fail at scale", ACM Queue 2015). As many are served either way, and as many
+//! wait until they are shed; but who is served has hardly waited, instead of nearly as long as it may.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -80,6 +83,17 @@ struct Entry {
     waiter: Arc<Waiter>,
     since: Instant,
     until: Instant,
+    /// Whether it came to a queue that stands, and its key has a part in that.
+    standing: bool,
+}
+
+impl<K> Lane<K> {
+    /// The number of the next call, and until when it may wait.
+    fn next(&self) -> Option<(u64, Instant)> {
+        let newest = self.waiters.last_key_value()?;
+        let next = if newest.1.standing { newest } else { self.waiters.first_key_value()? };
+        Some((*next.0, next.1.until))
+    }
 }
 
 impl<K: Eq + Hash + Clone> Queue<K> {
@@ -132,9 +146,9 @@ impl<K: Eq + Hash + Clone> Queue<K> {
         // Until it has waited for the target and the queue has not been empty for the interval. The second moment is known now: while this call waits
         // the queue is not empty.
         let empty_at = if self.is_modest(arrival) { now } else { self.empty_at.unwrap_or(now) };
-        let standing = empty_at + rules.interval;
-        let until = standing.max(now + rules.target);
-        let waiter = self.insert(arrival, until);
+        let (standing_at, patient_until) = (empty_at + rules.interval, now + rules.target);
+        let until = standing_at.max(patient_until);
+        let waiter = self.insert(arrival, until, standing_at <= patient_until);
         Ok(Joined { waiter, until, displaced })
     }
 
@@ -148,10 +162,10 @@ impl<K: Eq + Hash + Clone> Queue<K> {
             let line = if fresh { &mut self.fresh } else { &mut self.round };
             let id = *line.front()?;
             let lane = self.lanes.get_mut(&id)?;
-            if let Some((number, entry)) = lane.waiters.first_key_value()
+            if let Some((number, until)) = lane.next()
                 && lane.credit > 0
             {
-                let (number, expired) = (*number, entry.until <= now);
+                let expired = until <= now;
                 lane.credit -= u32::from(!expired);
                 return Some((self.take(id, number)?, expired));
             }
@@ -175,11 +189,13 @@ impl<K: Eq + Hash + Clone> Queue<K> {
         self.lanes.get(&id).map(|lane| (&lane.key, lane.weight))
     }
 
-    /// Whether the key has, for its weight, less than half of what keys have on average, with this call: then others make the queue stand.
+    /// Whether the key has, for its weight, at most half of what other keys have on average, with this call: then they make the queue stand.
     fn is_modest(&self, arrival: &Arrival<'_, K>) -> bool {
         let weight = u64::from(arrival.weight.max(1));
-        let own = u64::from(self.waiting_of(arrival.key)) + 1;
-        own * 2 * (self.weights + weight) <= u64::from(self.waiting) * weight
+        let own = u64::from(self.waiting_of(arrival.key));
+        let others = u64::from(self.waiting) - own;
+        let weights = self.weights - if own > 0 { weight.min(self.weights) } else { 0 };
+        others > 0 && (own + 1) * 2 * weights <= others * weight
     }
 
     fn waiting_of(&self, key: &K) -> u32 {
@@ -211,7 +227,7 @@ impl<K: Eq + Hash + Clone> Queue<K> {
         Ok((newest, ahead))
     }
 
-    fn insert(&mut self, arrival: &Arrival<'_, K>, until: Instant) -> Arc<Waiter> {
+    fn insert(&mut self, arrival: &Arrival<'_, K>, until: Instant, standing: bool) -> Arc<Waiter> {
         self.numbers += 1;
         let number = self.numbers;
         let id = *self.ids.entry(arrival.key.clone()).or_insert(number);
@@ -225,7 +241,7 @@ impl<K: Eq + Hash + Clone> Queue<K> {
             self.weights += u64::from(weight);
         }
         let waiter = Arc::new(Waiter::new(id, number));
-        lane.waiters.insert(number, Entry { waiter: waiter.clone(), since: arrival.now, until });
+        lane.waiters.insert(number, Entry { waiter: waiter.clone(), since: arrival.now, until, standing });
         self.waiting += 1;
         waiter
     }

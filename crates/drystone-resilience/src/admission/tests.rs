@@ -1,6 +1,6 @@
 //! The queue beside a model: turns by weight, nobody lost, nobody twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,8 +75,8 @@ fn what_is_ahead_follows_from_the_share() {
 }
 
 proptest! {
-    /// Whatever comes, is served and leaves: each that joined is served once, removed once or displaced once, in order within its key; the queue keeps its
-    /// length; and nobody has more than its share of a full queue while another is refused below its own.
+    /// Whatever comes, is served and leaves: each that joined is served once, removed once or displaced once; of its key the oldest, or the newest if it came to a
+    /// queue that stands; the queue keeps its length; and nobody has more than its share of a full queue while another is refused below its own.
     #[test]
     fn it_loses_nobody_and_keeps_the_order_of_a_key(
         length in 1..12_u32,
@@ -85,6 +85,7 @@ proptest! {
         let mut now = Instant::now();
         let mut queue = Queue::new();
         let mut model: BTreeMap<u8, Vec<Arc<Waiter>>> = BTreeMap::new();
+        let mut stands = BTreeSet::new();
         for (what, key, amount) in steps {
             match what {
                 0 | 1 => {
@@ -99,6 +100,9 @@ proptest! {
                                 prop_assert!(own * active < length * weight(key));
                             }
                             prop_assert!((now + 20 * MS..=now + 250 * MS).contains(&joined.until));
+                            if joined.until == now + 20 * MS {
+                                stands.insert(joined.waiter.number);
+                            }
                             model.entry(key).or_default().push(joined.waiter);
                         }
                         Err(_) => {
@@ -111,9 +115,15 @@ proptest! {
                 2 => {
                     now += amount * MS;
                     if let Some((waiter, _)) = queue.next(now) {
-                        let lane = model.values_mut().find(|lane| lane.first().is_some_and(|first| first.number == waiter.number));
-                        prop_assert!(lane.is_some(), "the oldest of its key");
-                        lane.expect("it is there").remove(0);
+                        let next = |lane: &Vec<Arc<Waiter>>| {
+                            let newest = lane.len().checked_sub(1)?;
+                            let place = if stands.contains(&lane[newest].number) { newest } else { 0 };
+                            (lane[place].number == waiter.number).then_some(place)
+                        };
+                        let lane = model.values_mut().find_map(|lane| Some((next(lane)?, lane)));
+                        prop_assert!(lane.is_some(), "the one of its key whose turn it is");
+                        let (place, lane) = lane.expect("it is there");
+                        lane.remove(place);
                     } else {
                         prop_assert!(model.values().all(Vec::is_empty));
                     }

@@ -3,11 +3,11 @@
 /// Between what a limit may move; all three equal: a fixed limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitConfig {
-    /// Never fewer calls at once than this; 16 by default. Zero counts as one.
+    /// Never fewer calls at once than this; 2 by default. Zero counts as one.
     pub min: u32,
-    /// Where the limit starts, before it has learned anything; 256 by default.
+    /// Where the limit starts, before it has learned anything; 64 by default.
     pub initial: u32,
-    /// Never more calls at once than this; 4096 by default.
+    /// Never more calls at once than this; 2048 by default.
     pub max: u32,
 }
 
@@ -28,6 +28,6 @@ impl LimitConfig {
 
 impl Default for LimitConfig {
     fn default() -> Self {
-        Self { min: 16, initial: 256, max: 4096 }
+        Self { min: 2, initial: 64, max: 2048 }
     }
 }

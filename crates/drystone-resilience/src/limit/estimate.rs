@@ -17,6 +17,8 @@ const LONG_WINDOW: Duration = Duration::from_secs(1);
 const FEW: u32 = 16;
 /// How much longer than twice what it should take a probe waits until no more run than it lets.
 const DRAIN: Duration = Duration::from_millis(100);
+/// How long after the first pressure comes the first probe: a process may begin its life with more to do than it can.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How long after one probe comes the next: the first while the limit moves, up to the last while it does not.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(4)];
 /// How long the lowest latency is believed.
@@ -30,8 +32,12 @@ const EVEN: f64 = 0.85;
 const SAME: f64 = 0.97;
 /// How far the limit falls at once.
 const FALL: f64 = 0.75;
-/// The lowest part of the limit at which a guess is tried.
-const DEEPEST: f64 = 1.0 / 16.0;
+/// The lowest part of the limit at which a guess is tried: the fastest call may have had nothing to do.
+const DEEPEST: f64 = 1.0 / 8.0;
+/// Where nothing waits, so much of the limit would be in flight at this rate: calls hardly wait for each other.
+const HARDLY_WAITS: f64 = 0.7;
+/// A guess far below the limit is given up once it has done less than half the work for as long as so many calls took before.
+const DOUBTED: f64 = 32.0;
 
 /// The limit, and what was measured since it last changed.
 #[derive(Debug)]
@@ -42,7 +48,7 @@ pub(super) struct Estimate {
     since: Option<Instant>,
     /// Of the windows under pressure since the last probe: calls, and seconds.
     base: (f64, f64),
-    /// The lowest mean latency in seconds, and when it was seen.
+    /// The lowest latency of a call in seconds, and when it was seen.
     lowest: Option<(f64, Instant)>,
     pause: Duration,
     /// Whether to try far below the limit.
@@ -72,7 +78,7 @@ impl Estimate {
             since: None,
             base: (0.0, 0.0),
             lowest: None,
-            pause: PAUSES[0],
+            pause: FIRST_PAUSE,
             descending: true,
             same: 0,
             pace: Duration::ZERO,
@@ -119,6 +125,9 @@ impl Estimate {
             return self.blocked(now, samples);
         }
         let lasted = now.saturating_duration_since(since);
+        if self.is_in_doubt(lasted, samples) {
+            return self.give_up(now, samples);
+        }
         let enough = if matches!(self.phase, Phase::Probing { .. }) { ENOUGH_PROBED } else { ENOUGH };
         let calls = samples.calls();
         if (lasted >= WINDOW && calls >= enough) || (lasted >= LONG_WINDOW && calls >= FEW) {
@@ -127,15 +136,41 @@ impl Estimate {
         }
     }
 
-    /// A call found no room. If that is because a probe waits for calls that do not end, the probe is given up.
+    /// A call found no room. If that is because a probe waits for calls that do not end, or has guessed wrong, the probe is given up.
     pub(super) fn blocked(&mut self, now: Instant, samples: &Samples) {
-        if let Phase::Draining { give_up, .. } = self.phase
-            && now > give_up
-        {
-            self.pause = PAUSES[1];
-            self.rest(now);
-            self.begin(now, samples);
+        match self.phase {
+            Phase::Draining { give_up, .. } if now > give_up => {
+                self.pause = PAUSES[1];
+                self.rest(now);
+                self.begin(now, samples);
+            }
+            Phase::Probing { .. } => {
+                let lasted = self.since.map(|since| now.saturating_duration_since(since));
+                if lasted.is_some_and(|lasted| self.is_in_doubt(lasted, samples)) {
+                    self.give_up(now, samples);
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// Whether a guess far below the limit does so much less that there is no need to measure by how much.
+    fn is_in_doubt(&self, lasted: Duration, samples: &Samples) -> bool {
+        let Phase::Probing { to } = self.phase else { return false };
+        let expected = self.rate() * lasted.as_secs_f64();
+        self.is_deep(to.into()) && expected > DOUBTED && f64::from(samples.calls()) < expected / 2.0
+    }
+
+    /// The guess was wrong: from here on, the limit is looked for in smaller steps.
+    fn give_up(&mut self, now: Instant, samples: &Samples) {
+        self.descending = false;
+        self.pause = PAUSES[0];
+        self.rest(now);
+        self.begin(now, samples);
+    }
+
+    fn is_deep(&self, level: f64) -> bool {
+        level < 0.4 * f64::from(self.learned())
     }
 
     /// A new window; what ended before it is forgotten.
@@ -148,14 +183,20 @@ impl Estimate {
         let calls = f64::from(sum.calls);
         // Little's law: the times of the calls in a second are how many were in flight.
         let pressed = sum.seconds / seconds >= PRESSED * f64::from(self.effective());
-        let mean = sum.seconds / calls;
         let expired = |seen: Instant| now.saturating_duration_since(seen) > LOWEST_LASTS;
         let standing = pressed && matches!(self.phase, Phase::Steady { .. });
-        if self.lowest.is_none_or(|(lowest, seen)| mean < lowest || (expired(seen) && !standing)) {
-            self.lowest = Some((mean, now));
+        if let Some(fastest) = sum.fastest
+            && self.lowest.is_none_or(|(lowest, seen)| fastest < lowest || (expired(seen) && !standing))
+        {
+            self.lowest = Some((fastest, now));
         }
         self.pace = if pressed { Duration::from_secs_f64(seconds / calls) } else { Duration::ZERO };
         match self.phase {
+            Phase::Steady { .. } if pressed && self.hardly_wait(calls / seconds) => {
+                self.set(self.limit * 2.0);
+                self.pause = PAUSES[0];
+                self.rest(now);
+            }
             Phase::Steady { probe_at } if pressed => self.measured(now, running, probe_at, (calls, seconds)),
             // The limit was not what bounded the rate: nothing follows for it.
             Phase::Steady { .. } => self.base = (0.0, 0.0),
@@ -209,13 +250,13 @@ impl Estimate {
     fn judge(&mut self, level: u32, rate: f64) {
         let before = self.limit;
         let (level, limit) = (f64::from(level), f64::from(self.learned()));
-        let share = rate / self.rate();
+        let (share, deep) = (rate / self.rate(), self.is_deep(level));
         if level > limit {
             // More calls did more work; or did not.
             self.set(if 1.0 / share < EVEN { level } else { limit * FALL });
         } else if share < 0.7 * level / limit {
             // Fewer calls cannot do so much less: something else happened.
-        } else if level < 0.4 * limit {
+        } else if deep {
             self.descending = share >= 0.9;
             if self.descending {
                 self.set(2.0 * level);
@@ -228,7 +269,16 @@ impl Estimate {
             self.set(self.limit * factor.min(2.0));
         }
         let moved = (self.limit / before - 1.0).abs() > 0.1;
-        self.pause = if moved { PAUSES[0] } else { (self.pause * 2).min(PAUSES[1]) };
+        self.pause = match moved {
+            true if deep => FIRST_PAUSE,
+            true => PAUSES[0],
+            false => (self.pause * 2).clamp(PAUSES[0], PAUSES[1]),
+        };
+    }
+
+    /// Whether calls take about as long as one alone does: then more of them at once would not wait either.
+    fn hardly_wait(&self, rate: f64) -> bool {
+        self.lowest.is_some_and(|(lowest, _)| rate * lowest >= HARDLY_WAITS * self.limit) && !self.is_fixed()
     }
 
     /// Back to the limit; the next probe comes after a pause under pressure.

@@ -1,4 +1,4 @@
-//! Calls that ended, counted in one word: how many since the last look, and how long they took together.
+//! Calls that ended, counted in one word: how many since the last look, and how long they took together; and the fastest of them.
 //!
 //! The upper 20 bits count, the lower 44 add up times in units of 1,024 ns, each cut at 2^24 units (17 s), so the sum never runs into the count. A million
 //! calls between two looks would run over; the look comes at every eighth.
@@ -17,6 +17,8 @@ const EVERY: u64 = 8;
 #[derive(Debug)]
 pub(crate) struct Samples {
     word: AtomicU64,
+    /// The fastest of those timed, in nanoseconds.
+    fastest: AtomicU64,
     /// Those taken, since the start.
     taken: AtomicU64,
 }
@@ -27,31 +29,43 @@ pub(crate) struct Sum {
     pub(crate) calls: u32,
     /// How long they took together, in seconds.
     pub(crate) seconds: f64,
+    /// How long the fastest took, in seconds; `None` if none was timed.
+    pub(crate) fastest: Option<f64>,
 }
 
 impl Samples {
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU64::new(0), taken: AtomicU64::new(0) }
+        Self { word: AtomicU64::new(0), fastest: AtomicU64::new(u64::MAX), taken: AtomicU64::new(0) }
     }
 
     /// Counts a call; whether it is an eighth one.
     pub(crate) fn add(&self, took: Duration) -> bool {
-        let units = u64::try_from(took.as_nanos() >> 10).unwrap_or(LONGEST).min(LONGEST);
+        let units = self.timed(took);
         let before = self.word.fetch_add(1 << COUNT | units, Ordering::Relaxed);
         (before >> COUNT) % EVERY == EVERY - 1
     }
 
     /// Counts a call and times only an eighth one, which stands for the seven before it; whether it is one. For callees that answer faster than a clock
-    /// is read. Calls that end at once may both be timed, or neither, which changes nothing on average.
-    pub(crate) fn add_some(&self, took: impl FnOnce() -> Duration) -> bool {
-        let is_eighth = u64::from(self.calls()) % EVERY == EVERY - 1;
-        let units = if is_eighth {
-            u64::try_from(took().as_nanos() >> 10).unwrap_or(LONGEST).min(LONGEST)
-        } else {
-            0
-        };
+    /// is read. Calls that end at once may both be timed, or neither, which changes nothing on average. The first one may be the only one that did not have to
+    /// wait, so it is timed to know the fastest.
+    pub(crate) fn add_some(&self, took: impl Fn() -> Duration) -> bool {
+        let before = u64::from(self.calls());
+        if before == 0 {
+            self.timed(took());
+        }
+        let is_eighth = before % EVERY == EVERY - 1;
+        let units = if is_eighth { self.timed(took()) } else { 0 };
         self.word.fetch_add(1 << COUNT | (units * EVERY), Ordering::Relaxed);
         is_eighth
+    }
+
+    /// A time in units. A new fastest one is rare, so there is seldom more to do than to look.
+    fn timed(&self, took: Duration) -> u64 {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        if nanos < self.fastest.load(Ordering::Relaxed) {
+            self.fastest.fetch_min(nanos, Ordering::Relaxed);
+        }
+        (nanos >> 10).min(LONGEST)
     }
 
     /// How many have ended since the last [`Self::take`].
@@ -66,7 +80,9 @@ impl Samples {
         // 44 bits fit exactly.
         #[expect(clippy::cast_precision_loss, reason = "44 bits fit exactly")]
         let units = (word & ((1 << COUNT) - 1)) as f64;
-        Sum { calls: calls(word), seconds: units * 1024e-9 }
+        let fastest = self.fastest.swap(u64::MAX, Ordering::Relaxed);
+        let fastest = (fastest < u64::MAX).then(|| Duration::from_nanos(fastest).as_secs_f64());
+        Sum { calls: calls(word), seconds: units * 1024e-9, fastest }
     }
 
     /// How many have ended since the start.

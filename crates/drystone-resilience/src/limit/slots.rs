@@ -56,7 +56,7 @@ impl Limit {
     }
 
     /// As [`Self::sample`], for a call that is timed only when that is of use.
-    pub(crate) fn sample_some(&self, took: impl FnOnce() -> Duration) -> bool {
+    pub(crate) fn sample_some(&self, took: impl Fn() -> Duration) -> bool {
         self.samples.add_some(took)
     }
 

@@ -54,6 +54,44 @@ fn it_rises_from_its_minimum_to_what_the_callee_can_do() {
 }
 
 #[test]
+fn a_process_that_begins_its_life_under_five_times_what_it_can_do_is_soon_at_its_limit() {
+    for (count, ms, initial) in [(1, 3.0, 64), (4, 5.0, 64), (4, 5.0, 256)] {
+        let mut system = workers(11, count, ms, Spread::None);
+        system.offered *= 2.5;
+        system.config.initial = initial;
+        let seen = run(&system, 8);
+        let (limit, done) = (seen.limit(4..8), seen.rate(0..8) / (count as f64 / ms * 1e3));
+        let what = format!(
+            "{count} workers of {ms} ms, from {initial}: limit {limit:.1}, {done:.2} of the capacity"
+        );
+        assert!(limit <= 2.6 * count as f64 + 2.0 && done > 0.9, "{what}");
+    }
+}
+
+#[test]
+fn calls_that_do_not_wait_for_each_other_are_let_in_fast() {
+    let mut system = workers(13, 1500, 100.0, Spread::None);
+    system.offered = 12_000.0;
+    let seen = run(&system, 4);
+    assert!(seen.limit(1..4) >= 1200.0, "{:?}", seen.limits);
+    assert!(seen.rate(2..4) > 11_000.0, "{:.0} of 12,000 a second", seen.rate(2..4));
+}
+
+#[test]
+fn a_guess_from_a_call_that_had_nothing_to_do_costs_little() {
+    let mut system = workers(17, 200, 50.0, Spread::Tenth);
+    system.config.initial = 256;
+    let seen = run(&system, 10);
+    let slowest = seen.ended[5..].iter().copied().min().unwrap_or_default();
+    let usual = seen.rate(5..10) / 10.0;
+    assert!(
+        f64::from(slowest) > 0.4 * usual,
+        "{slowest} in one tenth of a second, {usual:.0} in others: {:?}",
+        seen.ended
+    );
+}
+
+#[test]
 fn it_does_not_choke_calls_that_share_a_commit() {
     for initial in [16, 256] {
         let (fixed, each) = (2e-3, 1e-4);
@@ -103,7 +141,8 @@ fn a_load_that_does_not_reach_the_limit_does_not_move_it() {
     let mut system = workers(9, 8, 10.0, Spread::Exponential);
     system.offered = 400.0;
     let seen = run(&system, 20);
-    assert!(seen.limits.iter().all(|limit| *limit == 256), "{:?}", seen.limits);
+    let initial = LimitConfig::default().initial;
+    assert!(seen.limits.iter().all(|limit| *limit == initial), "{:?}", seen.limits);
 }
 
 #[test]

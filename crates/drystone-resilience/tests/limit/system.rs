@@ -21,6 +21,8 @@ pub(crate) enum Work {
 pub(crate) enum Spread {
     None,
     Exponential,
+    /// One of ten has next to nothing to do.
+    Tenth,
 }
 
 /// A callee under load.
@@ -163,6 +165,7 @@ impl Running<'_> {
                     let factor = match spread {
                         Spread::None => 1.0,
                         Spread::Exponential => self.exponential(),
+                        Spread::Tenth => [1.0, 1e-4][usize::from(self.random.unit() < 0.1)],
                     };
                     let call = self.waiting.pop_front().into_iter().collect();
                     self.begin(now, seconds * factor, call);
