@@ -1,17 +1,15 @@
 //! The calling half of a call: one type of client over every runner, and the stack around it.
 
 use std::fmt;
-use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use drystone_resilience::{Random, SeededRandom, SystemRandom};
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use tokio::time::Instant;
-use tracing::Instrument as _;
 
 use crate::context::Place;
 use crate::guards::Guards;
@@ -20,6 +18,8 @@ use crate::metrics::EdgeMetrics;
 use crate::policy::Policy;
 use crate::serve::Mounted;
 use crate::service::{CallFn, Reply, ServiceDef};
+use crate::spanned::{Dropping, in_span};
+use crate::versions::Versions;
 use crate::{
     Code, Context, Effect, Error, MethodInfo, MethodLive, OwnWrites, Payload, PlatformReason, Result,
 };
@@ -77,8 +77,8 @@ pub(crate) struct Link<S: ?Sized> {
     place: OnceLock<Arc<Place>>,
     metrics: Arc<EdgeMetrics>,
     runner: OnceLock<Runner<S>>,
-    /// The layers of each method; replaced when settings change.
-    guards: Box<[ArcSwap<Guards>]>,
+    /// The layers of each method.
+    guards: Box<[Versions<Arc<Guards>>]>,
     /// Kept only where some method shares calls.
     pub(crate) own_writes: OnceLock<Arc<OwnWrites>>,
     /// What pauses before attempts are drawn from.
@@ -121,8 +121,12 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
     /// Policies beyond the contract's methods are passed over; methods beyond the policies keep theirs.
     pub fn set_policies(&self, policies: Vec<Policy>) {
         for (guards, policy) in self.link.guards.iter().zip(policies) {
-            let changed = guards.load().with(policy);
-            guards.store(Arc::new(changed));
+            if !guards.change(|guards| guards.with(policy).map(Arc::new)) {
+                tracing::error!(
+                    target: "drystone::call", from = &*self.link.metrics.from, contract = S::contract().name,
+                    "the settings of a method changed too often; restart the process to change them further"
+                );
+            }
         }
     }
 
@@ -130,7 +134,7 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
     #[must_use]
     pub fn live(&self) -> Vec<MethodLive> {
         let now = Instant::now();
-        self.link.guards.iter().map(|guards| guards.load().live(now)).collect()
+        self.link.guards.iter().map(|guards| guards.latest().live(now)).collect()
     }
 
     /// Has the channel remember its principals' writes in what a process's edges share; only the first call has an effect.
@@ -159,18 +163,23 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
     /// # Errors
     /// Whatever the callee refuses or fails with, without its cause; `DEADLINE_EXCEEDED` when the method's or the caller's
     /// time has passed; `UNAVAILABLE` when the callee cannot be reached.
-    pub fn unary<'a, Req: Payload, Resp: Payload>(
-        &'a self,
-        cx: &'a Context,
+    pub async fn unary<Req: Payload, Resp: Payload>(
+        &self,
+        cx: &Context,
         method: &'static MethodInfo,
         req: Req,
         call: CallFn<S, Req, Resp>,
-    ) -> impl Future<Output = Result<Resp>> + Send + 'a {
+    ) -> Result<Resp> {
         let span = tracing::info_span!(
             target: "drystone::call", "call", method = method.path, from = &*self.link.metrics.from,
             tenant = cx.tenant().as_str(),
         );
-        self.link.observed(cx, self.label, method, req, call).instrument(span)
+        let dropping = Dropping::inside(&span);
+        let mut work = pin!(self.link.observed(cx, self.label, method, req, call));
+        let around = dropping.around();
+        let answer = in_span(&span, work.as_mut()).await;
+        around.done();
+        answer
     }
 }
 
@@ -226,7 +235,7 @@ impl<S: ServiceDef + ?Sized> Link<S> {
         now: Instant,
     ) -> Result<(Resp, bool)> {
         let place = self.place.get().ok_or_else(|| not_bound(method.path))?;
-        let guards = self.guards[method.index].load();
+        let guards = self.guards[method.index].latest();
         // Bulkhead: a callee that hangs holds so many of this module's calls and no more. First, since what is refused here has cost nothing.
         let _slot = guards.enter_bulkhead(method).inspect_err(|_| self.count_refused(method))?;
         // Rate: what would be too much has not begun, and is told when to come again.
@@ -235,9 +244,16 @@ impl<S: ServiceDef + ?Sized> Link<S> {
         let onward = cx.onward(place, method, label, &guards.policy, now)?;
         // Coalescing: above the attempts, so that those who share a call share its attempts too.
         if let Some(flights) = &guards.flights {
-            return self.share(flights, &guards, onward, method, req, call, now).await;
+            return self.share(flights, guards, onward, method, req, call, now).await;
         }
-        self.run(&guards, onward, method, req, call, now).await
+        // Runner: the direct one here and not below, so that the most frequent call has one future less to go through.
+        if let Some(Runner::Direct(mounted)) = self.runner.get() {
+            let mut onward = onward;
+            let req = as_received(req, method)?;
+            let (resp, replayed) = mounted.serve(method, &mut onward, req, call, now).await?;
+            return Ok((as_received(resp, method)?, replayed));
+        }
+        self.run(guards, onward, method, req, call, now).await
     }
 
     /// The runner, with the layers that have a meaning only over a wire.
@@ -254,18 +270,9 @@ impl<S: ServiceDef + ?Sized> Link<S> {
         let bytes = &self.metrics.encoded_bytes;
         match self.runner.get().ok_or_else(|| not_bound(path))? {
             Runner::Direct(mounted) => {
-                req.check_size(path)?;
-                // Only a message that can nest in itself can nest too deep, and only decoding finds out.
-                let req =
-                    if method.recursive { Req::from_binary(req.encode_to_vec().into(), path)? } else { req };
+                let req = as_received(req, method)?;
                 let (resp, replayed) = mounted.serve(method, &mut onward, req, call, now).await?;
-                resp.check_size(path)?;
-                let resp = if method.recursive {
-                    Resp::from_binary(resp.encode_to_vec().into(), path)?
-                } else {
-                    resp
-                };
-                Ok((resp, replayed))
+                Ok((as_received(resp, method)?, replayed))
             }
             Runner::Encoded(mounted) => {
                 let req = recode::<Req>(&req, path, bytes)?;
@@ -325,6 +332,16 @@ fn pauses(home: &Home, from: &str, contract: &str) -> Box<dyn Random> {
         }
         None => Box::new(SystemRandom::new()),
     }
+}
+
+/// A message that is only moved, as an encoded one would arrive: not too large, and not nested too deep, which only a message that can nest in itself can be,
+/// and only decoding finds out.
+fn as_received<T: Payload>(message: T, method: &MethodInfo) -> Result<T> {
+    message.check_size(method.path)?;
+    if !method.recursive {
+        return Ok(message);
+    }
+    T::from_binary(message.encode_to_vec().into(), method.path)
 }
 
 /// A message through its binary form and back.

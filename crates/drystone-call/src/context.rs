@@ -314,6 +314,11 @@ impl Context {
             .unwrap_or_default()
     }
 
+    /// Whether an answer made with this context has nothing to wait for, and says by itself all there is to say.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.caller.rare.get().is_none() && self.claim.is_none() && !self.is_spent()
+    }
+
     /// Whether the last call made with this context was answered from its record.
     #[must_use]
     pub fn replayed(&self) -> bool {

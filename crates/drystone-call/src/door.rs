@@ -25,12 +25,12 @@ impl Door {
         Self { policy, admission }
     }
 
-    /// The door of another policy; one of which it says the same goes on.
-    pub(crate) fn with(&self, policy: ServePolicy) -> Self {
+    /// The door of another policy, if it is another one.
+    pub(crate) fn with(&self, policy: ServePolicy) -> Option<Self> {
         if self.policy == policy {
-            return Self { policy, admission: self.admission.clone() };
+            return None;
         }
-        match (&self.admission, &policy.admission) {
+        Some(match (&self.admission, &policy.admission) {
             // What has learned something goes on with it; what has not begins where the settings say.
             (Some(admission), Some(config))
                 if self.policy.tenants == policy.tenants && admission.stats().admitted > 0 =>
@@ -39,7 +39,7 @@ impl Door {
                 Self { admission: Some(Arc::clone(admission)), policy }
             }
             _ => Self::new(policy),
-        }
+        })
     }
 
     /// Lets a call in, at once or when it is its turn.

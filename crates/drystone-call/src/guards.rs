@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use drystone_resilience::{
     Breaker, Budget, Bulkhead, Flights, FlightsConfig, Open, Permit, RateLimiter, Slot, State, TooFast,
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::policy::{Policy, RateBy, RatePolicy, RetryPolicy};
 use crate::shared::{Landed, Question};
+use crate::versions::Versions;
 use crate::{Context, ContractInfo, MethodInfo, PlatformReason, Principal, Result, TenantId};
 
 /// The most answers that one method on one edge keeps for equal reads.
@@ -48,8 +48,8 @@ pub(crate) struct Retries {
 
 impl Guards {
     /// The layers of every method of a contract, as if no setting said anything.
-    pub(crate) fn of(contract: &ContractInfo) -> Box<[ArcSwap<Self>]> {
-        let guards = |method: &MethodInfo| ArcSwap::from_pointee(Self::new(Policy::of(method)));
+    pub(crate) fn of(contract: &ContractInfo) -> Box<[Versions<Arc<Self>>]> {
+        let guards = |method: &MethodInfo| Versions::new(Arc::new(Self::new(Policy::of(method))));
         contract.methods.iter().map(guards).collect()
     }
 
@@ -66,19 +66,22 @@ impl Guards {
         }
     }
 
-    /// The layers of another policy; those of which it says the same go on.
-    pub(crate) fn with(&self, policy: Policy) -> Self {
+    /// The layers of another policy, if it is another one; those of which it says the same go on.
+    pub(crate) fn with(&self, policy: Policy) -> Option<Self> {
+        if self.policy == policy {
+            return None;
+        }
         let new = Self::new(policy);
         self.bulkhead.resize(new.policy.bulkhead);
         let old = &self.policy;
-        Self {
+        Some(Self {
             bulkhead: Arc::clone(&self.bulkhead),
             rate: if old.rate == new.policy.rate { self.rate.clone() } else { new.rate },
             retries: if old.retry == new.policy.retry { self.retries.clone() } else { new.retries },
             breaker: if old.breaker == new.policy.breaker { self.breaker.clone() } else { new.breaker },
             flights: if old.coalesce == new.policy.coalesce { self.flights.clone() } else { new.flights },
             policy: new.policy,
-        }
+        })
     }
 
     /// A place among the calls under way.
@@ -124,6 +127,7 @@ impl Guards {
         MethodLive {
             policy: self.policy.clone(),
             in_flight: self.bulkhead.in_flight(),
+            retries_left: self.retries.as_ref().map(|retries| retries.budget.left(now)),
             breaker: self.breaker.as_ref().map(|breaker| breaker.state(now)),
             breaker_opened: self.breaker.as_ref().map_or(0, |breaker| breaker.stats().opened),
         }
@@ -149,6 +153,8 @@ pub struct MethodLive {
     pub policy: Policy,
     /// Calls under way.
     pub in_flight: u32,
+    /// Attempts beyond the first that the budget would grant now, if any are made.
+    pub retries_left: Option<u64>,
     /// The state of the breaker, if there is one.
     pub breaker: Option<State>,
     /// How often the breaker has opened.

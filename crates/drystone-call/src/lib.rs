@@ -61,9 +61,11 @@ mod rerun;
 mod serve;
 mod service;
 mod shared;
+mod spanned;
 mod status;
 mod tenant;
 mod trace;
+mod versions;
 mod within;
 
 use channel::deadline_exceeded;

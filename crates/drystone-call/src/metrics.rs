@@ -35,8 +35,6 @@ pub struct EdgeMetrics {
 /// What was counted for one method on one edge.
 #[derive(Debug, Default)]
 pub struct MethodMetrics {
-    /// Calls that were answered with a response.
-    pub ok: AtomicU64,
     /// Calls that failed, by the number of their code.
     pub failed: [AtomicU64; 17],
     /// Calls whose caller went away before the answer.
@@ -55,6 +53,8 @@ pub struct MethodMetrics {
     pub latency: [AtomicU64; 15],
     /// Sum of latencies in nanoseconds.
     pub latency_sum: AtomicU64,
+    /// The most that [`Self::ok`] has told.
+    told_ok: AtomicU64,
 }
 
 impl EdgeMetrics {
@@ -66,20 +66,29 @@ impl EdgeMetrics {
 
 impl MethodMetrics {
     pub(crate) fn record<T>(&self, outcome: &Result<T>, took: Duration) {
-        match outcome {
-            Ok(_) => self.ok.fetch_add(1, Relaxed),
-            Err(error) => self.failed[failed_index(error.code())].fetch_add(1, Relaxed),
-        };
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let bucket = LATENCY_BUCKETS.partition_point(|bound| *bound < nanos);
         self.latency[bucket].fetch_add(1, Relaxed);
         self.latency_sum.fetch_add(nanos, Relaxed);
+        // Those that did not fail follow from the histogram: one count less for each call.
+        if let Err(error) = outcome {
+            self.failed[failed_index(error.code())].fetch_add(1, Relaxed);
+        }
     }
 
     /// Calls answered, with a response or a failure.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.ok.load(Relaxed) + self.failed.iter().map(|count| count.load(Relaxed)).sum::<u64>()
+        self.latency.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    /// Calls answered with a response; never fewer than told before.
+    #[must_use]
+    pub fn ok(&self) -> u64 {
+        let failed: u64 = self.failed.iter().map(|count| count.load(Relaxed)).sum();
+        let ok = self.calls().saturating_sub(failed);
+        // The counts are read one after the other, so that calls that end in between could let the difference fall.
+        self.told_ok.fetch_max(ok, Relaxed).max(ok)
     }
 }
 

@@ -35,11 +35,6 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         may.then(|| req.encode_to_vec().into())
     }
 
-    /// Whether the store behind the module can refuse a transaction because of another.
-    pub(crate) fn may_conflict(&self) -> bool {
-        self.gate().is_some_and(|gate| gate.may_conflict())
-    }
-
     /// Runs a handler that met a conflict again until it does not, is out of time, or has run [`MOST_RUNS`] times; `failed` is the error of the
     /// first run. The claim on the call's key is held meanwhile.
     pub(crate) async fn run_again<Req: Payload, Resp: Payload>(

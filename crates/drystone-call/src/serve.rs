@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -23,6 +22,7 @@ use crate::policy::ServePolicy;
 use crate::recent::Recent;
 use crate::rerun::may_run_again;
 use crate::service::{CallFn, MethodVisitor, Reply, ServiceDef};
+use crate::versions::Versions;
 use crate::within::within;
 use crate::{
     Code, Context, ContractInfo, Error, KeyPolicy, MethodInfo, OwnWrites, Payload, PlatformReason, Result,
@@ -34,11 +34,13 @@ pub struct Mounted<S: ?Sized> {
     service: Arc<S>,
     home: Arc<Home>,
     gate: Option<Arc<dyn KeyGate>>,
+    /// Whether the store behind the gate can refuse a transaction because of another; asked once, when it is open.
+    may_conflict: OnceLock<bool>,
     panics: AtomicU64,
     /// One count a method.
     reruns: Box<[AtomicU64]>,
-    /// How calls of each method are admitted; replaced when settings change.
-    doors: Box<[ArcSwap<Door>]>,
+    /// How calls of each method are admitted.
+    doors: Box<[Versions<Door>]>,
     ran: Recent,
     own_writes: OnceLock<Arc<OwnWrites>>,
 }
@@ -56,17 +58,28 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
     #[must_use]
     pub fn new(service: Arc<S>, home: Arc<Home>, gate: Option<Arc<dyn KeyGate>>) -> Self {
         let reruns = S::contract().methods.iter().map(|_| AtomicU64::new(0)).collect();
-        let doors = S::contract().methods.iter().map(|_| ArcSwap::from_pointee(Door::default())).collect();
+        let doors = S::contract().methods.iter().map(|_| Versions::new(Door::default())).collect();
         let (ran, own_writes) = (Recent::default(), OnceLock::new());
-        Self { service, home, gate, panics: AtomicU64::new(0), reruns, doors, ran, own_writes }
+        Self {
+            service,
+            home,
+            gate,
+            may_conflict: OnceLock::new(),
+            panics: AtomicU64::new(0),
+            reruns,
+            doors,
+            ran,
+            own_writes,
+        }
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {
         &self.home
     }
 
-    pub(crate) fn gate(&self) -> Option<&Arc<dyn KeyGate>> {
-        self.gate.as_ref()
+    /// Whether a handler's transaction can be refused because of another.
+    pub(crate) fn may_conflict(&self) -> bool {
+        *self.may_conflict.get_or_init(|| self.gate.as_ref().is_some_and(|gate| gate.may_conflict()))
     }
 
     pub(crate) fn service(&self) -> &S {
@@ -93,7 +106,7 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         }
         let work = async {
             // Admission: so many at once, and a fair turn for each tenant; what is refused has done nothing.
-            let door = self.doors[method.index].load();
+            let door = self.doors[method.index].latest();
             let admitted = door.enter(cx.tenant(), method, now).await?;
             // Idempotency key: a call that was answered is answered from the record.
             let kept = if method.is_keyed() {
@@ -118,7 +131,8 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
                 Err(panic) => Err(self.panicked(method, panic.as_ref())),
             };
             // Barriers: the commit that the answer rests on.
-            let answer = self.settle(method, cx, answer).await.map(|answer| (answer, false));
+            let answer = if cx.is_settled() { answer } else { self.settle(method, cx, answer).await };
+            let answer = answer.map(|answer| (answer, false));
             if let Some(admitted) = admitted {
                 admitted.done();
             }
@@ -176,7 +190,7 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         match gate.admit(key_use).await? {
             Admission::Run(claim) => {
                 cx.set_claim(claim);
-                Ok(Admitted::Run(gate.may_conflict().then(|| encoded.into())))
+                Ok(Admitted::Run(self.may_conflict().then(|| encoded.into())))
             }
             Admission::Replay(recorded) => Ok(Admitted::Recorded(recorded)),
         }
@@ -285,13 +299,17 @@ impl<S: ServiceDef + ?Sized> Dispatch for Mounted<S> {
 
     fn set_policies(&self, policies: Vec<ServePolicy>) {
         for (door, policy) in self.doors.iter().zip(policies) {
-            let changed = door.load().with(policy);
-            door.store(Arc::new(changed));
+            if !door.change(|door| door.with(policy)) {
+                tracing::error!(
+                    target: "drystone::call", contract = S::contract().name,
+                    "the settings of a served method changed too often; restart the process to change them further"
+                );
+            }
         }
     }
 
     fn live(&self) -> Vec<ServeLive> {
-        self.doors.iter().map(|door| door.load().live()).collect()
+        self.doors.iter().map(|door| door.latest().live()).collect()
     }
 
     fn share_writes(&self, writes: &Arc<OwnWrites>) {

@@ -75,6 +75,14 @@ impl Budget {
         left
     }
 
+    /// How many retries are left in the window.
+    #[must_use]
+    pub fn left(&self, now: Instant) -> u64 {
+        let tick = self.ticks.at(now);
+        let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        allowed(&self.config, self.calls.sum(tick)).saturating_sub(retries.sum(tick))
+    }
+
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &BudgetConfig {

@@ -84,7 +84,7 @@ fn calls(text: &mut String, labels: &str, metrics: &MethodMetrics) {
             let _ = writeln!(text, "drystone_calls_total{{{labels},code=\"{code}\"}} {count}");
         }
     };
-    line("OK", metrics.ok.load(Relaxed));
+    line("OK", metrics.ok());
     for (number, count) in (0..).zip(&metrics.failed) {
         line(Code::from_number(number).name(), count.load(Relaxed));
     }

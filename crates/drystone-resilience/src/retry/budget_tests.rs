@@ -47,6 +47,7 @@ proptest! {
                 Step::Withdraw => {
                     let most = (inside(&calls) * u64::from(percent) / 100).max(u64::from(floor));
                     let expected = inside(&retries) < most;
+                    prop_assert_eq!(budget.left(now) > 0, expected);
                     prop_assert_eq!(budget.withdraw(now), expected, "{} of {} at {} ms", inside(&retries), most, time);
                     if expected {
                         retries.push(tick);
@@ -68,6 +69,7 @@ fn a_busy_caller_gets_its_share_and_an_idle_one_the_floor() {
     for _ in 0..1000 {
         budget.deposit(now);
     }
+    assert_eq!(budget.left(now), 190, "what would be granted");
     assert_eq!(withdrawn(now), 190, "20 % of 1000, of which 10 are taken");
     let later = now + Duration::from_secs(10);
     assert_eq!(withdrawn(later), 10, "the window has passed");

@@ -58,6 +58,8 @@ pub(crate) struct EdgeLive {
     pub(crate) attempts: u64,
     /// Those after the first of a call.
     pub(crate) retries: u64,
+    /// So many more would be granted now, where calls are tried again.
+    pub(crate) retries_left: Option<u64>,
     /// Those that the budget did not grant.
     pub(crate) retries_refused: u64,
     /// Calls that bulkhead, rate or breaker refused.
@@ -135,6 +137,7 @@ fn lives(channel: &dyn AnyChannel) -> Vec<EdgeLive> {
         breaker_opened: live.breaker_opened,
         attempts: counted.attempts.load(Relaxed),
         retries: counted.retries.load(Relaxed),
+        retries_left: live.retries_left,
         retries_refused: counted.retries_refused.load(Relaxed),
         refused: counted.refused_here.load(Relaxed),
         coalesced: counted.coalesced.load(Relaxed),
