@@ -42,25 +42,27 @@ impl Door {
         })
     }
 
-    /// Lets a call in, at once or when it is its turn.
-    pub(crate) async fn enter(
-        &self,
+    /// Lets a call in at once, if there is room and nobody waits; otherwise it has to [`Self::wait`].
+    pub(crate) fn enter(&self, now: Instant) -> Entry<'_> {
+        let Some(admission) = &self.admission else { return Entry::Open };
+        match admission.try_enter() {
+            Some(admitted) => Entry::In(Inside { admitted, since: now }),
+            None => Entry::Full(admission),
+        }
+    }
+
+    /// Lets a call in when it is its turn.
+    pub(crate) async fn wait<'d>(
+        admission: &'d Admission<TenantId>,
         tenant: &TenantId,
         method: &'static MethodInfo,
-        now: Instant,
-    ) -> Result<Option<Inside<'_>>> {
-        let Some(admission) = &self.admission else { return Ok(None) };
-        if let Some(admitted) = admission.try_enter() {
-            return Ok(Some(Inside { admitted, since: now }));
-        }
-        // Boxed, so that calls that need not wait do not carry the room for it.
-        let entered = Box::pin(admission.enter(tenant)).await;
-        let admitted = entered.map_err(|Shed { retry_after, .. }| {
+    ) -> Result<Inside<'d>> {
+        let admitted = admission.enter(tenant).await.map_err(|Shed { retry_after, .. }| {
             let text = format!("{} has more to do than it can; the call has not begun", method.path);
             PlatformReason::Overloaded.error(text).retry_after(retry_after)
         })?;
         // The wait is not the handler's time.
-        Ok(Some(Inside { admitted, since: Instant::now() }))
+        Ok(Inside { admitted, since: Instant::now() })
     }
 
     pub(crate) fn live(&self) -> ServeLive {
@@ -75,6 +77,16 @@ impl Default for Door {
     fn default() -> Self {
         Self::new(ServePolicy::default())
     }
+}
+
+/// How a door is found.
+pub(crate) enum Entry<'d> {
+    /// There is no limit.
+    Open,
+    /// There was room.
+    In(Inside<'d>),
+    /// There is none, or others wait.
+    Full(&'d Admission<TenantId>),
 }
 
 /// A call that was let in; when this is dropped, another may come in its place.

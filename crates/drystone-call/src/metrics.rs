@@ -67,8 +67,7 @@ impl EdgeMetrics {
 impl MethodMetrics {
     pub(crate) fn record<T>(&self, outcome: &Result<T>, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = LATENCY_BUCKETS.partition_point(|bound| *bound < nanos);
-        self.latency[bucket].fetch_add(1, Relaxed);
+        self.latency[bucket(nanos)].fetch_add(1, Relaxed);
         self.latency_sum.fetch_add(nanos, Relaxed);
         // Those that did not fail follow from the histogram: one count less for each call.
         if let Err(error) = outcome {
@@ -92,7 +91,26 @@ impl MethodMetrics {
     }
 }
 
+/// The place of a latency in [`MethodMetrics::latency`]: the bounds are powers of four, so its bits say it.
+fn bucket(nanos: u64) -> usize {
+    let bits = u64::BITS - (nanos.saturating_sub(1) / LATENCY_BUCKETS[0]).leading_zeros();
+    usize::try_from(bits.div_ceil(2)).unwrap_or(usize::MAX).min(LATENCY_BUCKETS.len())
+}
+
 /// The place of a code in [`MethodMetrics::failed`].
 fn failed_index(code: Code) -> usize {
     usize::try_from(code.number()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_in_the_bucket_of_the_first_bound_that_it_does_not_exceed() {
+        let around = |bound: u64| [bound - 1, bound, bound + 1];
+        for nanos in LATENCY_BUCKETS.into_iter().flat_map(around).chain([0, 1, u64::MAX]) {
+            assert_eq!(bucket(nanos), LATENCY_BUCKETS.partition_point(|bound| *bound < nanos), "{nanos} ns");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::door::{Door, ServeLive};
+use crate::door::{Door, Entry, ServeLive};
 use crate::gate::{Admission, KeyGate, KeyUse, Recorded};
 use crate::home::Home;
 use crate::key::digest;
@@ -107,7 +107,12 @@ impl<S: ServiceDef + ?Sized> Mounted<S> {
         let work = async {
             // Admission: so many at once, and a fair turn for each tenant; what is refused has done nothing.
             let door = self.doors[method.index].latest();
-            let admitted = door.enter(cx.tenant(), method, now).await?;
+            let admitted = match door.enter(now) {
+                Entry::Open => None,
+                Entry::In(inside) => Some(inside),
+                // Boxed, so that calls that need not wait do not carry the room for it.
+                Entry::Full(admission) => Some(Box::pin(Door::wait(admission, cx.tenant(), method)).await?),
+            };
             // Idempotency key: a call that was answered is answered from the record.
             let kept = if method.is_keyed() {
                 // Boxed, so that calls without a key do not carry the room for it.

@@ -4,9 +4,10 @@
 //! calls at once the callee can do well. The *queue* takes what comes beyond that in a burst, a lane for each key, served in turn by weight: a tenant that
 //! floods fills its own lane. *Shedding* keeps the queue from becoming a standing one, which would cost every call its wait and serve nobody one more.
 //!
-//! How long a call may wait is *controlled delay* (Nichols and Jacobson, "Controlling queue delay", ACM Queue 2012), in the form in which Facebook put it in
-//! front of services (Maurer, "Fail at scale", ACM Queue 2015): while the queue has been empty within [`QueueConfig::interval`], it is a burst, and a call may wait that
-//! long; otherwise the queue stands, and a call may wait for [`QueueConfig::target`] only. The queue takes newcomers as long as the wait of those
+//! How long a call may wait is *controlled delay* (Nichols and Jacobson, "Controlling queue delay", ACM Queue 2012), nearly as Facebook put it in
+//! front of services (Maurer, "Fail at scale", ACM Queue 2015): in a burst a call may wait for up to [`QueueConfig::interval`]; when the queue *stands*, for
+//! [`QueueConfig::target`] only. There, a queue is a burst if it was empty at some moment within the interval. At twice the load that can be done it is, again and again, for a millisecond.
+//! So here a burst is what comes after quiet, and lasts no longer than it: the time for which the queue was empty, up to the interval, is used up while it is not. The queue takes newcomers as long as the wait of those
 //! before them is short, so what is served was served in time. Each call knows the moment at which it is shed when it joins, and is told then, by a timer.
 //!
 //! # Choices
@@ -239,7 +240,7 @@ impl<'a, K: Eq + Hash + Clone + Send + 'static> Future for Waiting<'a, K> {
             Poll::Ready(verdict) => verdict,
             Poll::Pending => {
                 std::task::ready!(self.sleep.as_mut().poll(task));
-                admission.line.expire(&self.waiter)
+                admission.line.expire(&self.waiter, admission.clock.now())
             }
         };
         self.admission = None;
@@ -254,7 +255,7 @@ impl<'a, K: Eq + Hash + Clone + Send + 'static> Future for Waiting<'a, K> {
 impl<K: Eq + Hash + Clone + Send + 'static> Drop for Waiting<'_, K> {
     fn drop(&mut self) {
         if let Some(admission) = self.admission.take()
-            && admission.line.expire(&self.waiter) == Verdict::Granted
+            && admission.line.expire(&self.waiter, admission.clock.now()) == Verdict::Granted
         {
             // It was woken with a permit that it did not live to take: the next one has it.
             admission.unsampled.fetch_add(1, Ordering::Relaxed);

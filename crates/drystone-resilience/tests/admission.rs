@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -244,6 +244,33 @@ async fn a_key_that_floods_does_not_cost_another_its_share_where_few_calls_end()
         }
     }
     assert!(f64::from(done) >= 0.9 * f64::from(offered), "{done} of {offered} were done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_served_by_a_queue_that_stands_has_hardly_waited() {
+    // A queue that is served at half the rate at which calls come is empty again and again for a moment, which makes none of what follows a burst.
+    for factor in [1.5, 2.0, 5.0] {
+        let (admission, random) = (admission(2, 1024), SeededRandom::new(9));
+        let (began, waits) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+        while began.elapsed() < Duration::from_secs(10) {
+            // Two at once, each for 2 ms.
+            sleep(Duration::from_secs_f64(-(1.0 - random.unit()).ln() / (1000.0 * factor))).await;
+            let (admission, waits) = (admission.clone(), waits.clone());
+            tokio::spawn(async move {
+                let came = Instant::now();
+                let Ok(admitted) = admission.enter(&1).await else { return };
+                waits.lock().expect("no panic").push(came.elapsed());
+                sleep(2 * MS).await;
+                admitted.done(2 * MS);
+            });
+        }
+        let mut waits = std::mem::take(&mut *waits.lock().expect("no panic"));
+        // The first burst may last.
+        let mut waits = waits.split_off(waits.len() / 4);
+        waits.sort_unstable();
+        let (half, most) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
+        assert!(half <= 8 * MS && most <= 25 * MS, "at {factor} times what can be done: {half:?}, {most:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,9 +17,9 @@ pub struct AdmissionConfig {
 /// How calls wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueConfig {
-    /// How long a call may wait while the queue *stands*: when it has not been empty for `interval`. 10 ms by default.
+    /// How long a call may wait while the queue *stands*: when it has stood for as long as it had been empty. 10 ms by default.
     pub target: Duration,
-    /// How long a call may wait otherwise, in a burst; 250 ms by default. Counts as `target` if it is less.
+    /// The most that a call may wait otherwise, in a burst; 250 ms by default. Counts as `target` if it is less.
     pub interval: Duration,
     /// How many may wait, of all keys together; 1024 by default. A key's share of it is that of its weight among the keys that wait.
     pub length: u32,

@@ -75,9 +75,9 @@ impl<K: Eq + Hash + Clone> Line<K> {
     }
 
     /// Ends the wait of a call: what was decided about it, or now that it has waited too long.
-    pub(crate) fn expire(&self, waiter: &Waiter) -> Verdict {
+    pub(crate) fn expire(&self, waiter: &Waiter, now: Instant) -> Verdict {
         let mut queue = self.queue();
-        if queue.remove(waiter).is_some() {
+        if queue.remove(waiter, now).is_some() {
             self.counts.fetch_sub(ONE_WAITS, Ordering::AcqRel);
             waiter.decide(Self::expired(&queue, waiter));
         }

@@ -64,9 +64,34 @@ pub(crate) struct Queue<K> {
     /// The weights of the lanes in which somebody waits, together.
     weights: u64,
     waiting: u32,
-    /// When the queue was last empty.
-    empty_at: Option<Instant>,
+    quiet: Quiet,
     numbers: u64,
+}
+
+/// For how long the queue was empty and has not stood since: a burst is what comes after quiet, and lasts no longer than it.
+#[derive(Debug, Default)]
+struct Quiet {
+    /// How much there was at the last change, and when that was; until the first one, as much as counts.
+    known: Option<(Duration, Instant)>,
+}
+
+impl Quiet {
+    /// The queue is no longer empty.
+    fn ends(&mut self, now: Instant, most: Duration) {
+        let left = self.known.map_or(most, |(left, since)| left + now.saturating_duration_since(since));
+        self.known = Some((left.min(most), now));
+    }
+
+    /// What is left while the queue is not empty.
+    fn left(&self, now: Instant) -> Duration {
+        self.known
+            .map_or(Duration::ZERO, |(left, since)| left.saturating_sub(now.saturating_duration_since(since)))
+    }
+
+    /// The queue is empty again.
+    fn begins(&mut self, now: Instant) {
+        self.known = Some((self.left(now), now));
+    }
 }
 
 #[derive(Debug)]
@@ -105,7 +130,7 @@ impl<K: Eq + Hash + Clone> Queue<K> {
             round: VecDeque::new(),
             weights: 0,
             waiting: 0,
-            empty_at: None,
+            quiet: Quiet::default(),
             numbers: 0,
         }
     }
@@ -140,15 +165,13 @@ impl<K: Eq + Hash + Clone> Queue<K> {
         let displaced =
             if self.waiting < rules.length { None } else { Some(self.displace(arrival, rules.length)?) };
         let now = arrival.now;
+        // Until it has waited for the target and the quiet before is used up. The second moment is known now: while this call waits the queue is not empty.
         if self.waiting == 0 {
-            self.empty_at = Some(now);
+            self.quiet.ends(now, rules.interval);
         }
-        // Until it has waited for the target and the queue has not been empty for the interval. The second moment is known now: while this call waits
-        // the queue is not empty.
-        let empty_at = if self.is_modest(arrival) { now } else { self.empty_at.unwrap_or(now) };
-        let (standing_at, patient_until) = (empty_at + rules.interval, now + rules.target);
-        let until = standing_at.max(patient_until);
-        let waiter = self.insert(arrival, until, standing_at <= patient_until);
+        let burst = if self.is_modest(arrival) { rules.interval } else { self.quiet.left(now) };
+        let until = now + burst.max(rules.target);
+        let waiter = self.insert(arrival, until, burst <= rules.target);
         Ok(Joined { waiter, until, displaced })
     }
 
@@ -167,7 +190,7 @@ impl<K: Eq + Hash + Clone> Queue<K> {
             {
                 let expired = until <= now;
                 lane.credit -= u32::from(!expired);
-                return Some((self.take(id, number)?, expired));
+                return Some((self.take(id, number, now)?, expired));
             }
             line.pop_front();
             if lane.waiters.is_empty() && !fresh {
@@ -180,8 +203,8 @@ impl<K: Eq + Hash + Clone> Queue<K> {
     }
 
     /// Takes a call out; none if it is not here any more.
-    pub(crate) fn remove(&mut self, waiter: &Waiter) -> Option<Arc<Waiter>> {
-        self.take(waiter.lane, waiter.number)
+    pub(crate) fn remove(&mut self, waiter: &Waiter, now: Instant) -> Option<Arc<Waiter>> {
+        self.take(waiter.lane, waiter.number, now)
     }
 
     /// The key and the weight of a lane.
@@ -223,7 +246,7 @@ impl<K: Eq + Hash + Clone> Queue<K> {
         }
         let newest = lane.waiters.last_key_value().map(|(_, entry)| entry.waiter.clone()).ok_or(full)?;
         let ahead = self.ahead(&lane.key, lane.weight);
-        self.remove(&newest);
+        self.remove(&newest, arrival.now);
         Ok((newest, ahead))
     }
 
@@ -246,10 +269,13 @@ impl<K: Eq + Hash + Clone> Queue<K> {
         waiter
     }
 
-    fn take(&mut self, id: u64, number: u64) -> Option<Arc<Waiter>> {
+    fn take(&mut self, id: u64, number: u64, now: Instant) -> Option<Arc<Waiter>> {
         let lane = self.lanes.get_mut(&id)?;
         let entry = lane.waiters.remove(&number)?;
         self.waiting -= 1;
+        if self.waiting == 0 {
+            self.quiet.begins(now);
+        }
         if lane.waiters.is_empty() {
             self.weights -= u64::from(lane.weight);
         }

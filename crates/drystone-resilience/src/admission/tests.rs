@@ -51,7 +51,7 @@ fn a_line_that_does_not_move_keeps_no_keys_of_those_that_left() {
     let stays = queue.join(&Arrival { key: &u32::MAX, weight: 1, now }, rules(100)).expect("there is room");
     for key in 0..10_000 {
         let joined = queue.join(&Arrival { key: &key, weight: 1, now }, rules(100)).expect("there is room");
-        assert!(queue.remove(&joined.waiter).is_some());
+        assert!(queue.remove(&joined.waiter, now).is_some());
         assert!(queue.lanes() <= 70, "{} lanes", queue.lanes());
     }
     assert_eq!(queue.next(now).map(|(waiter, _)| waiter.number), Some(stays.waiter.number));
@@ -130,8 +130,8 @@ proptest! {
                 }
                 _ => if let Some(lane) = model.get_mut(&key).filter(|lane| !lane.is_empty()) {
                     let gone = lane.remove(amount as usize % lane.len());
-                    prop_assert!(queue.remove(&gone).is_some());
-                    prop_assert!(queue.remove(&gone).is_none(), "only once");
+                    prop_assert!(queue.remove(&gone, now).is_some());
+                    prop_assert!(queue.remove(&gone, now).is_none(), "only once");
                 },
             }
             prop_assert_eq!(queue.waiting() as usize, model.values().map(Vec::len).sum::<usize>());

@@ -51,6 +51,8 @@ pub(super) struct Estimate {
     /// The lowest latency of a call in seconds, and when it was seen.
     lowest: Option<(f64, Instant)>,
     pause: Duration,
+    /// Whether a probe has been made: until then nobody knows how long a call takes outside a crowd.
+    probed: bool,
     /// Whether to try far below the limit.
     descending: bool,
     /// How often in a row half as many calls did as much.
@@ -79,6 +81,7 @@ impl Estimate {
             base: (0.0, 0.0),
             lowest: None,
             pause: FIRST_PAUSE,
+            probed: false,
             descending: true,
             same: 0,
             pace: Duration::ZERO,
@@ -163,7 +166,7 @@ impl Estimate {
 
     /// The guess was wrong: from here on, the limit is looked for in smaller steps.
     fn give_up(&mut self, now: Instant, samples: &Samples) {
-        self.descending = false;
+        (self.probed, self.descending) = (true, false);
         self.pause = PAUSES[0];
         self.rest(now);
         self.begin(now, samples);
@@ -239,6 +242,7 @@ impl Estimate {
             return whole(limit * 2.0).min(self.bounds.max);
         }
         let level = match self.lowest {
+            _ if !self.probed => limit * DEEPEST,
             // Little's law: what would be in flight at this rate if nothing waited.
             Some((lowest, _)) if self.descending => (self.rate() * lowest).clamp(limit * DEEPEST, half),
             _ => half,
@@ -248,6 +252,7 @@ impl Estimate {
 
     /// What follows from the rate at another level.
     fn judge(&mut self, level: u32, rate: f64) {
+        self.probed = true;
         let before = self.limit;
         let (level, limit) = (f64::from(level), f64::from(self.learned()));
         let (share, deep) = (rate / self.rate(), self.is_deep(level));
@@ -278,7 +283,8 @@ impl Estimate {
 
     /// Whether calls take about as long as one alone does: then more of them at once would not wait either.
     fn hardly_wait(&self, rate: f64) -> bool {
-        self.lowest.is_some_and(|(lowest, _)| rate * lowest >= HARDLY_WAITS * self.limit) && !self.is_fixed()
+        let near = |lowest: f64| rate * lowest >= HARDLY_WAITS * self.limit;
+        self.probed && !self.is_fixed() && self.lowest.is_some_and(|(lowest, _)| near(lowest))
     }
 
     /// Back to the limit; the next probe comes after a pause under pressure.

@@ -69,6 +69,15 @@ fn a_process_that_begins_its_life_under_five_times_what_it_can_do_is_soon_at_its
 }
 
 #[test]
+fn the_same_holds_where_all_share_a_processor_and_even_the_first_call_is_slow() {
+    let mut system = System::new(19, Work::Shared { seconds: 1e-3 }, 5e3);
+    system.config = LimitConfig::default();
+    let seen = run(&system, 8);
+    let (limit, done) = (seen.limit(3..8), seen.rate(0..8) / 1e3);
+    assert!(limit <= 4.6 && done > 0.9, "limit {limit:.1}, {done:.2} of the capacity: {:?}", seen.limits);
+}
+
+#[test]
 fn calls_that_do_not_wait_for_each_other_are_let_in_fast() {
     let mut system = workers(13, 1500, 100.0, Spread::None);
     system.offered = 12_000.0;

@@ -12,9 +12,14 @@ use tokio::time::Instant;
 pub(crate) enum Work {
     /// So many at once, each for `seconds`; the others wait for their turn.
     Workers { count: usize, seconds: f64, spread: Spread },
+    /// One processor on which all take turns, each needing it for `seconds`.
+    Shared { seconds: f64 },
     /// All that have gathered share one commit, which takes `fixed` seconds and `each` for every one of them.
     Commit { fixed: f64, each: f64 },
 }
+
+/// A turn on a processor that is shared, in seconds.
+const TURN: f64 = 1e-4;
 
 /// How service times vary.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +77,8 @@ fn mean(values: &[u32]) -> f64 {
 enum Event {
     Arrives,
     Ends(Vec<u64>),
+    /// A call had its turn on the processor.
+    Turned(u64),
     Tick,
 }
 
@@ -85,6 +92,8 @@ struct Running<'a> {
     numbers: u64,
     slots: BTreeMap<u64, (u64, LimitSlot<'a>)>,
     waiting: VecDeque<u64>,
+    /// How much of a processor's time each had that shares it.
+    had: BTreeMap<u64, f64>,
     busy: usize,
     seen: Seen,
     ended: u32,
@@ -103,6 +112,7 @@ pub(crate) fn run(system: &System, seconds: u32) -> Seen {
         numbers: 0,
         slots: BTreeMap::new(),
         waiting: VecDeque::new(),
+        had: BTreeMap::new(),
         busy: 0,
         seen: Seen::default(),
         ended: 0,
@@ -150,6 +160,18 @@ impl Running<'_> {
                 }
                 self.start(now);
             }
+            Event::Turned(call) => {
+                let Work::Shared { seconds } = self.system.work else { return };
+                let had = self.had.get(&call).copied().unwrap_or_default() + TURN;
+                if had >= seconds {
+                    self.had.remove(&call);
+                    return self.handle(nanos, Event::Ends(vec![call]));
+                }
+                self.had.insert(call, had);
+                self.waiting.push_back(call);
+                self.busy -= 1;
+                self.start(now);
+            }
             Event::Tick => {
                 self.seen.limits.push(self.limit.limit());
                 self.seen.ended.push(std::mem::take(&mut self.ended));
@@ -169,6 +191,14 @@ impl Running<'_> {
                     };
                     let call = self.waiting.pop_front().into_iter().collect();
                     self.begin(now, seconds * factor, call);
+                }
+            }
+            Work::Shared { .. } => {
+                if self.busy == 0
+                    && let Some(call) = self.waiting.pop_front()
+                {
+                    self.busy += 1;
+                    self.at(now + TURN, Event::Turned(call));
                 }
             }
             Work::Commit { fixed, each } => {

@@ -121,7 +121,7 @@ fn a_call_that_is_cancelled_while_it_is_woken_passes_its_permit_on() {
         let theirs = admission.clone();
         let leaving = thread::spawn(move || theirs.give_back());
         let _ = cancelled.poll(&Context::from_waker(Waker::noop()));
-        if admission.line.expire(&cancelled) == Verdict::Granted {
+        if admission.line.expire(&cancelled, now) == Verdict::Granted {
             admission.give_back();
         }
         assert_eq!(wait(&waiting), Verdict::Granted);
@@ -157,7 +157,7 @@ fn a_call_is_shed_or_granted_never_both_and_never_neither() {
         let waiter = admission.enter().expect("the only place is taken");
         let theirs = admission.clone();
         let leaving = thread::spawn(move || theirs.give_back());
-        let timed_out = admission.line.expire(&waiter);
+        let timed_out = admission.line.expire(&waiter, now);
         leaving.join().expect("no panic");
         assert!(
             matches!(waiter.poll(&Context::from_waker(Waker::noop())), Poll::Ready(verdict) if verdict == timed_out)
