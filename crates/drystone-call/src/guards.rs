@@ -74,6 +74,17 @@ impl Guards {
         let new = Self::new(policy);
         self.bulkhead.resize(new.policy.bulkhead);
         let old = &self.policy;
+        // What is replaced is kept with the old version, so it must not hold what it has collected.
+        if old.rate != new.policy.rate
+            && let Some(rate) = &self.rate
+        {
+            rate.limiter.forget();
+        }
+        if old.coalesce != new.policy.coalesce
+            && let Some(flights) = &self.flights
+        {
+            flights.forget();
+        }
         Some(Self {
             bulkhead: Arc::clone(&self.bulkhead),
             rate: if old.rate == new.policy.rate { self.rate.clone() } else { new.rate },

@@ -9,7 +9,7 @@ const SEGMENTS: usize = 16;
 /// A value with those that it had before.
 ///
 /// Who reads takes a plain reference: nothing is counted, no cache line is written, and it may be held for as long as a call lasts. The price is that what was
-/// replaced is kept as long as the whole, which is right for settings, and for nothing that changes by itself.
+/// replaced is kept as long as the whole, which is right for settings, and for nothing that changes by itself: about a kilobyte a change, if what it has collected is let go.
 pub(crate) struct Versions<T> {
     first: T,
     changed: [OnceLock<Box<[OnceLock<T>]>>; SEGMENTS],

@@ -172,6 +172,13 @@ where
         flight
     }
 
+    /// Forgets the answers that are kept, and lets their memory go. Flights in the air go on, and keep their answers when they land.
+    pub fn forget(&self) {
+        if let Some(cache) = &self.table.cache {
+            cache.forget();
+        }
+    }
+
     /// How many calls were answered how, since the start.
     #[must_use]
     pub fn stats(&self) -> FlightsStats {

@@ -111,6 +111,13 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
         Ok(())
     }
 
+    /// Forgets every key, and frees what it took to remember them.
+    pub fn forget(&self) {
+        for shard in &self.shards {
+            *lock(shard) = Shard { due: HashMap::new(), sweep_at: FEW };
+        }
+    }
+
     /// How many keys are remembered. A key whose burst is whole again is as good as unknown, and is forgotten when its map has doubled.
     #[must_use]
     pub fn keys(&self) -> usize {

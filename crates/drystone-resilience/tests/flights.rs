@@ -263,6 +263,24 @@ fn an_answer_is_kept_for_its_time_and_only_if_it_may_be() {
 }
 
 #[test]
+fn an_answer_that_was_forgotten_is_asked_for_again_and_its_memory_is_free() {
+    let flights = Flights::new(kept_for(10 * SECOND));
+    let (began, answer) = (Instant::now(), Arc::new(1));
+    let kept = answer.clone();
+    assert!(
+        flights.join("a", None, began, move || async move { (kept, true) }.boxed()).now_or_never().is_some()
+    );
+    assert_eq!(Arc::strong_count(&answer), 2, "it is kept");
+    // The cache frees what no thread looks at any more, a little later.
+    let free = (0..1000).any(|_| {
+        flights.forget();
+        Arc::strong_count(&answer) == 1
+    });
+    assert!(free, "it is let go");
+    assert!(flights.join("a", None, began, || async { (Arc::new(2), true) }.boxed()).led());
+}
+
+#[test]
 fn nothing_older_than_what_writers_are_remembered_for_is_shared() {
     let flights = Flights::new(kept_for(3600 * SECOND));
     let began = Instant::now();

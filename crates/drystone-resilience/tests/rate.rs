@@ -57,6 +57,15 @@ fn idle_keys_are_forgotten() {
     assert!(most <= 16 * 64, "{most} keys of 40,000 were kept");
 }
 
+#[test]
+fn what_is_forgotten_is_as_if_it_had_never_called() {
+    let (limiter, now) = (RateLimiter::new(RateConfig { per_second: 1.0, burst: 1 }), Instant::now());
+    assert!((0..100).all(|key| limiter.check(&key, now).is_ok() && limiter.check(&key, now).is_err()));
+    limiter.forget();
+    assert_eq!(limiter.keys(), 0);
+    assert!(limiter.check(&7, now).is_ok());
+}
+
 proptest! {
     /// A bucket of tokens for each key, which is the same rule told differently.
     #[test]

@@ -43,6 +43,11 @@ mod kept {
         pub(in super::super) fn insert(&self, key: Arc<K>, value: Arc<V>, began: Instant) {
             self.answers.insert(key, (began, value));
         }
+
+        pub(in super::super) fn forget(&self) {
+            self.answers.invalidate_all();
+            self.answers.run_pending_tasks();
+        }
     }
 }
 
@@ -73,6 +78,10 @@ mod none {
         }
 
         pub(in super::super) fn insert(&self, _key: Arc<K>, _value: Arc<V>, _began: Instant) {
+            match self.0 {}
+        }
+
+        pub(in super::super) fn forget(&self) {
             match self.0 {}
         }
     }
