@@ -17,6 +17,7 @@
 //! * While the queue stands, the newest call of a key is its next one: who is served has hardly waited.
 //! * Where calls are slow, `target` is stretched to two times the time between two calls that end: a call that is next is not shed while it waits for
 //!   the first permit. (`CoDel`'s rule of one packet, for the same reason.)
+//! * While the queue stands it is full with what is served in twice the target: what comes beyond that would wait in vain, and is told so at once.
 //! * A full queue refuses at once, unless the call's key has less than its share of it: then the newest call of the key with most is shed instead.
 //! * A call that is refused learns when to come again: what is ahead of it at the present rate, and not less than `interval`.
 
@@ -150,9 +151,9 @@ impl<K: Eq + Hash + Clone + Send + 'static> Admission<K> {
     fn rules(&self) -> Rules {
         let QueueConfig { target, interval, length } =
             *self.queue.read().unwrap_or_else(PoisonError::into_inner);
-        let interval = interval.max(target);
-        let slow = self.limit.pace().saturating_mul(2);
-        Rules { target: target.max(slow).min(interval), interval, length }
+        let (interval, pace) = (interval.max(target), self.limit.pace());
+        let target = target.max(pace.saturating_mul(2)).min(interval);
+        Rules { target, interval, length, standing: served_in(target * 2, pace) }
     }
 
     fn give_turns(&self) {
@@ -172,6 +173,12 @@ impl<K: Eq + Hash + Clone + Send + 'static> Admission<K> {
         let served = self.limit.pace().saturating_mul(ahead);
         Shed { retry_after: served.clamp(self.rules().interval, LONGEST_RETRY), why }
     }
+}
+
+/// How many calls are served in a time, if one is at every `pace`; as many as there are, where that is not known.
+fn served_in(time: Duration, pace: Duration) -> u32 {
+    let served = time.as_nanos().checked_div(pace.as_nanos());
+    served.map_or(u32::MAX, |served| u32::try_from(served).unwrap_or(u32::MAX).max(1))
 }
 
 impl<K> fmt::Debug for Admission<K> {

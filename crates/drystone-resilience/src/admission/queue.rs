@@ -26,6 +26,8 @@ pub(crate) struct Rules {
     pub(crate) target: Duration,
     pub(crate) interval: Duration,
     pub(crate) length: u32,
+    /// How many while the queue stands.
+    pub(crate) standing: u32,
 }
 
 /// A call that wants to wait.
@@ -162,16 +164,17 @@ impl<K: Eq + Hash + Clone> Queue<K> {
 
     /// Lets a call wait, if there is room, or if its key has less than its share and another has more.
     pub(crate) fn join(&mut self, arrival: &Arrival<'_, K>, rules: Rules) -> Result<Joined, Full> {
-        let displaced =
-            if self.waiting < rules.length { None } else { Some(self.displace(arrival, rules.length)?) };
         let now = arrival.now;
-        // Until it has waited for the target and the quiet before is used up. The second moment is known now: while this call waits the queue is not empty.
         if self.waiting == 0 {
             self.quiet.ends(now, rules.interval);
         }
         let burst = if self.is_modest(arrival) { rules.interval } else { self.quiet.left(now) };
+        let stands = burst <= rules.target;
+        let length = if stands { rules.standing.min(rules.length) } else { rules.length };
+        let displaced = if self.waiting < length { None } else { Some(self.displace(arrival, length)?) };
+        // Until it has waited for the target and the quiet before is used up. The second moment is known now: while this call waits the queue is not empty.
         let until = now + burst.max(rules.target);
-        let waiter = self.insert(arrival, until, burst <= rules.target);
+        let waiter = self.insert(arrival, until, stands);
         Ok(Joined { waiter, until, displaced })
     }
 

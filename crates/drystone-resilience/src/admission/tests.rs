@@ -13,7 +13,7 @@ use super::waiter::Waiter;
 const MS: Duration = Duration::from_millis(1);
 
 fn rules(length: u32) -> Rules {
-    Rules { target: 20 * MS, interval: 250 * MS, length }
+    Rules { target: 20 * MS, interval: 250 * MS, length, standing: length }
 }
 
 fn weight(key: u8) -> u32 {
@@ -55,6 +55,27 @@ fn a_line_that_does_not_move_keeps_no_keys_of_those_that_left() {
         assert!(queue.lanes() <= 70, "{} lanes", queue.lanes());
     }
     assert_eq!(queue.next(now).map(|(waiter, _)| waiter.number), Some(stays.waiter.number));
+}
+
+#[test]
+fn a_queue_that_stands_takes_no_more_than_it_may_but_of_a_modest_key() {
+    let (now, rules) = (Instant::now(), Rules { standing: 8, ..rules(100) });
+    let mut queue = Queue::new();
+    let join =
+        |queue: &mut Queue<u8>, key: u8, now| queue.join(&Arrival { key: &key, weight: 1, now }, rules);
+    for _ in 0..12 {
+        assert!(join(&mut queue, 0, now).is_ok(), "a burst");
+    }
+    let later = now + 250 * MS;
+    assert!(join(&mut queue, 0, later).is_err(), "what came before it has not been served yet");
+    let joined = join(&mut queue, 1, later).expect("others make it stand");
+    assert!(joined.displaced.is_none());
+    for _ in 0..6 {
+        assert!(queue.next(later).is_some());
+    }
+    assert!(join(&mut queue, 0, later).is_ok());
+    assert_eq!(queue.waiting(), 8);
+    assert!(join(&mut queue, 0, later).is_err());
 }
 
 #[test]

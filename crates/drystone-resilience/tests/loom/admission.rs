@@ -22,7 +22,7 @@ mod queue;
 mod waiter;
 
 const RULES: Rules =
-    Rules { target: Duration::from_millis(20), interval: Duration::from_millis(250), length: 8 };
+    Rules { target: Duration::from_millis(20), interval: Duration::from_millis(250), length: 8, standing: 8 };
 
 /// What `Admission` does with a line, for calls of one key under a limit of one.
 struct Admission {
