@@ -17,6 +17,11 @@ impl Rounds {
         median(self.of(name).to_vec())
     }
 
+    /// The sum over the rounds.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        self.of(name).iter().sum()
+    }
+
     /// The median of the differences inside each round.
     pub(crate) fn difference(&self, name: &str, base: &str) -> f64 {
         median(self.of(name).iter().zip(self.of(base)).map(|(value, base)| value - base).collect())
