@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use drystone_resilience::{Random, SeededRandom, SystemRandom};
@@ -128,6 +129,12 @@ impl<S: ServiceDef + ?Sized> Channel<S> {
                 );
             }
         }
+    }
+
+    /// The time that a call of the method of this index may take, as the settings now have it; `None` if there is no such method.
+    #[must_use]
+    pub fn timeout(&self, method: usize) -> Option<Duration> {
+        Some(self.link.guards.get(method)?.latest().policy.timeout)
     }
 
     /// How each method of the edge stands now.

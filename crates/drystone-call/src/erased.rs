@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -113,6 +114,9 @@ pub trait AnyChannel: Send + Sync + 'static {
     /// As [`Channel::set_policies`].
     fn set_policies(&self, policies: Vec<Policy>);
 
+    /// As [`Channel::timeout`].
+    fn timeout(&self, method: usize) -> Option<Duration>;
+
     /// As [`Channel::live`].
     fn live(&self) -> Vec<MethodLive>;
 
@@ -171,6 +175,10 @@ impl<S: ServiceDef + ?Sized> AnyChannel for Channel<S> {
 
     fn set_policies(&self, policies: Vec<Policy>) {
         Self::set_policies(self, policies);
+    }
+
+    fn timeout(&self, method: usize) -> Option<Duration> {
+        Self::timeout(self, method)
     }
 
     fn live(&self) -> Vec<MethodLive> {

@@ -55,7 +55,8 @@ async fn read(route: &Route, cx: &Context, headers: &HeaderMap, mut body: Body) 
         return Ok(Bytes::new());
     }
     let announced = body.size_hint().lower();
-    let until = cx.deadline().min(Instant::now() + route.info.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let timeout = route.channel.timeout(route.info.index).unwrap_or(DEFAULT_TIMEOUT);
+    let until = cx.deadline().min(Instant::now() + timeout);
     if announced > MAX_MESSAGE_BYTES as u64 {
         if !headers.contains_key(EXPECT) {
             let _ = tokio::time::timeout_at(until, discard(&mut body)).await;

@@ -101,8 +101,12 @@ impl Shared {
     {
         let route = self.routes.find(path)?;
         let cx = shrink((self.mint)(headers)?, headers)?;
-        let message = read_request(pin!(body), cx.deadline(), path).await?;
-        let reply = self.channels[route.contract].call_bytes(route.method.index, &cx, message);
+        let channel = &self.channels[route.contract];
+        // A caller that set itself no limit does not hold a stream open for longer than the call may take.
+        let timeout = channel.timeout(route.method.index).unwrap_or(DEFAULT_TIMEOUT);
+        let until = cx.deadline().min(Instant::now() + timeout);
+        let message = read_request(pin!(body), until, path).await?;
+        let reply = channel.call_bytes(route.method.index, &cx, message);
         reply.ok_or_else(|| Error::internal(format!("{path} has no handler")))?.await
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -77,7 +78,7 @@ pub(crate) struct Seen {
     pub(crate) key: Option<String>,
     pub(crate) trace: String,
     pub(crate) baggage: String,
-    pub(crate) time_left: std::time::Duration,
+    pub(crate) time_left: Duration,
 }
 
 type Answer = Box<dyn Fn() -> BoxFuture<'static, Result<Vec<u8>>> + Send + Sync>;
@@ -133,6 +134,10 @@ impl AnyChannel for Recorder {
     }
 
     fn set_policies(&self, _: Vec<drystone_call::policy::Policy>) {}
+
+    fn timeout(&self, method: usize) -> Option<Duration> {
+        Some(self.contract.methods.get(method)?.timeout.unwrap_or(drystone_call::DEFAULT_TIMEOUT))
+    }
 
     fn live(&self) -> Vec<drystone_call::MethodLive> {
         Vec::new()

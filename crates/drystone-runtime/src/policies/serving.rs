@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drystone_call::TenantId;
 use drystone_call::policy::ServePolicy;
-use drystone_resilience::{AdmissionConfig, LimitConfig};
+use drystone_resilience::{AdmissionConfig, LimitConfig, QueueConfig};
 use toml::Value;
 
 use super::draft::{Draft, Part};
@@ -16,10 +16,22 @@ pub(super) struct Serving {
     admission: Part<AdmissionConfig>,
     /// Whether the limit was given as one number.
     fixed: bool,
+    /// Whether somebody said where the limit begins.
+    begins: bool,
     tenants: BTreeMap<TenantId, u32>,
 }
 
 impl Serving {
+    /// What was asked for; a limit of which nobody said where to begin begins as near the default as its bounds allow.
+    fn admission(&self) -> Option<AdmissionConfig> {
+        let mut admission = self.admission.get().cloned()?;
+        let LimitConfig { min, initial, max } = &mut admission.limit;
+        if !self.begins && *min <= *max {
+            *initial = (*initial).clamp(*min, *max);
+        }
+        Some(admission)
+    }
+
     /// The weights of tenants, as settings write them.
     pub(super) fn shown_tenants(&self) -> Vec<(String, String)> {
         self.tenants
@@ -33,7 +45,7 @@ impl Default for Serving {
     fn default() -> Self {
         let ServePolicy { admission, tenants } = ServePolicy::default();
         let admission = admission.map_or_else(|| Part::off(AdmissionConfig::default()), Part::on);
-        Self { admission, fixed: false, tenants }
+        Self { admission, fixed: false, begins: false, tenants }
     }
 }
 
@@ -46,8 +58,13 @@ impl Serving {
         if !value.is_integer() {
             return self.admission.turn(value);
         }
-        self.fixed = true;
+        (self.fixed, self.begins) = (true, false);
         self.admission.put(count(value, 1), |admission, limit| admission.limit = LimitConfig::fixed(limit))
+    }
+
+    /// The queue, which alone does not turn a limit on.
+    fn queue(&mut self) -> &mut QueueConfig {
+        &mut self.admission.with.queue
     }
 
     fn part_of_limit(&mut self, value: &Value, put: impl FnOnce(&mut LimitConfig, u32)) -> Read<()> {
@@ -70,16 +87,17 @@ impl Draft for Serving {
     ];
 
     fn set(&mut self, key: &str, value: &Value) -> Option<Read<()>> {
-        // The queue alone does not turn a limit on.
-        let queue = &mut self.admission.with.queue;
         Some(match key {
             "limit" => self.limit(value),
             "limit.min" => self.part_of_limit(value, |limit, min| limit.min = min),
-            "limit.initial" => self.part_of_limit(value, |limit, initial| limit.initial = initial),
+            "limit.initial" => {
+                self.begins = true;
+                self.part_of_limit(value, |limit, initial| limit.initial = initial)
+            }
             "limit.max" => self.part_of_limit(value, |limit, max| limit.max = max),
-            "queue.target" => some_time(value).map(|target| queue.target = target),
-            "queue.interval" => some_time(value).map(|interval| queue.interval = interval),
-            "queue.length" => count(value, 0).map(|length| queue.length = length),
+            "queue.target" => some_time(value).map(|target| self.queue().target = target),
+            "queue.interval" => some_time(value).map(|interval| self.queue().interval = interval),
+            "queue.length" => count(value, 0).map(|length| self.queue().length = length),
             _ => return key.strip_prefix("tenants.").map(|tenant| weight(&mut self.tenants, tenant, value)),
         })
     }
@@ -89,7 +107,7 @@ impl Draft for Serving {
     }
 
     fn shown(&self) -> Vec<(&'static str, String)> {
-        let Some(AdmissionConfig { limit, queue }) = self.admission.get() else {
+        let Some(AdmissionConfig { limit, queue }) = self.admission() else {
             return vec![("limit", "false".to_owned())];
         };
         let mut all = if self.fixed {
@@ -108,7 +126,7 @@ impl Draft for Serving {
     }
 
     fn policy(&self) -> Result<ServePolicy, (&'static str, String)> {
-        let admission = self.admission.get().cloned();
+        let admission = self.admission();
         if let Some(AdmissionConfig { limit: LimitConfig { min, initial, max }, .. }) = &admission
             && !(min <= initial && initial <= max)
         {

@@ -216,3 +216,16 @@ fn admission_is_set_for_contracts_and_methods_and_tenants_weigh() {
     let charge = of("shop.payments.v1.Payments", 0);
     assert_eq!((charge.policy.admission, found(&charge.values, "limit")), (None, pair("false", "f:8")));
 }
+
+#[test]
+fn a_limit_of_which_nobody_said_where_to_begin_begins_within_its_bounds() {
+    for (limit, initial) in
+        [("{ max = 8 }", 8), ("{ min = 100 }", 100), ("{ min = 10, max = 20 }", 20), ("{ max = 512 }", 64)]
+    {
+        let policies = read(&format!("[serving]\nlimit = {limit}\n")).unwrap();
+        let user = policies.served("shop.users.v1.Users").unwrap().methods[0].clone();
+        assert_eq!(user.policy.admission.unwrap().limit.initial, initial, "{limit}");
+        assert_eq!(found(&user.values, "limit.initial"), pair(&initial.to_string(), "built in"));
+    }
+    assert!(read("[serving]\nlimit = { max = 8, initial = 9 }\n").is_err());
+}

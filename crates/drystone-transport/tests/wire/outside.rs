@@ -2,21 +2,23 @@
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
 use drystone_call::headers::IDEMPOTENCY_KEY;
+use drystone_call::policy::Policy;
 use drystone_call::{
     AnyChannel, Channel, Code as DrystoneCode, Context, Error, Home, IdempotencyKey, MAX_MESSAGE_BYTES,
-    Principal, Runner, TenantId, check_size,
+    Principal, Runner, ServiceDef, TenantId, check_size,
 };
 use drystone_transport::{GrpcService, Mint};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Version};
-use http_body::Frame;
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
@@ -193,16 +195,34 @@ async fn a_callers_time_ends_the_handler() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_never_ends_is_given_up() {
-    let (service, module) = service();
+    let (_, module) = service();
+    let channel = Arc::new(Channel::<dyn Echo>::unbound(None, "gateway"));
+    channel.bind(Runner::Direct(mount(&module)));
+    let service = GrpcService::new(vec![Arc::clone(&channel) as Arc<dyn AnyChannel>], mint());
+    let given_up_after = async |grpc_timeout: Option<&str>| {
+        let mut request = unending();
+        if let Some(timeout) = grpc_timeout {
+            request.headers_mut().insert("grpc-timeout", timeout.parse().unwrap());
+        }
+        let began = Instant::now();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["grpc-status"], "4");
+        began.elapsed().as_millis() / 10
+    };
+    assert_eq!(given_up_after(Some("20m")).await, 2);
+    // The mint gives ten seconds and the method has thirty, until the settings say otherwise.
+    assert_eq!(given_up_after(None).await, 1000);
+    let policy = |method| Policy { timeout: Duration::from_millis(50), ..Policy::of(method) };
+    channel.set_policies(<dyn Echo as ServiceDef>::contract().methods.iter().map(policy).collect());
+    assert_eq!(given_up_after(None).await, 5);
+    assert_eq!(module.finished.load(SeqCst), 0);
+}
+
+/// A request whose message begins and does not go on.
+fn unending() -> Request<Pin<Box<dyn Body<Data = Bytes, Error = Infallible> + Send>>> {
     let begun = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0, 0, 0])))]);
     let body = StreamBody::new(begun.chain(stream::pending()));
-    let mut request = http_request(SAY, Full::default()).map(|_| Box::pin(body));
-    request.headers_mut().insert("grpc-timeout", "20m".parse().unwrap());
-    let began = Instant::now();
-    let response = service.oneshot(request).await.unwrap();
-    assert_eq!(began.elapsed().as_millis() / 10, 2, "{:?}", began.elapsed());
-    assert_eq!(response.headers()["grpc-status"], "4");
-    assert_eq!(module.finished.load(SeqCst), 0);
+    http_request(SAY, Full::default()).map(|_| Box::pin(body) as _)
 }
 
 #[tokio::test(start_paused = true)]
