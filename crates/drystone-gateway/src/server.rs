@@ -17,8 +17,11 @@ use tokio::task::JoinSet;
 
 use crate::{Gateway, GatewayError};
 
-/// The time in which the headers of a request must arrive, and of the first request of a connection.
+/// The time in which the headers of a connection's first request must arrive.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// The time from an answer over HTTP/1.1 to the headers of the next request, after which the connection is closed. More than the minute for which proxies keep theirs
+/// idle: of a connection that both sides may use, the one that sends must be the one that closes, or now and then a request meets a connection that just went.
+const NEXT_WITHIN: Duration = Duration::from_secs(75);
 /// HTTP/2 pings find out connections whose peer is gone.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// The pause after a connection could not be accepted, mostly for want of file descriptors.
@@ -82,7 +85,7 @@ pub async fn serve(
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(NEXT_WITHIN);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).max_header_list_size(64 * 1024);
     builder
 }

@@ -141,6 +141,24 @@ async fn silent_and_slow_peers_are_let_go() {
     }
 }
 
+/// Load balancers keep connections for a minute, and send on them what may not be sent twice.
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_kept_for_longer_than_proxies_keep_theirs() {
+    let running = start(plain(), Duration::from_secs(5)).await;
+    let mut stream = TcpStream::connect(running.addr).await.unwrap();
+    let mut buffer = vec![0; 4096];
+    for pause in [0, 61, 61] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        stream.write_all(b"GET /v1/books/7 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let read = stream.read(&mut buffer).await.unwrap();
+        assert!(buffer[..read].starts_with(b"HTTP/1.1 200"), "after {pause} s");
+    }
+    let began = tokio::time::Instant::now();
+    assert_eq!(to_the_end(stream).await, "");
+    let took = began.elapsed();
+    assert!((Duration::from_secs(75)..Duration::from_secs(77)).contains(&took), "{took:?}");
+}
+
 #[tokio::test]
 async fn a_peer_that_goes_away_cancels_its_call() {
     let (gone, is_gone) = oneshot::channel::<()>();
